@@ -1,0 +1,59 @@
+"""The only place that reads time.
+
+Everything else takes a `Clock`, so that tests and the simulator own time and a stepped machine
+clock is a test case instead of an incident.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Two clocks: one that only moves forward, one that people read."""
+
+    def monotonic(self) -> float:
+        """Seconds since an arbitrary start; never goes back. For durations and deadlines."""
+        ...
+
+    def now(self) -> datetime:
+        """The calendar time, timezone-aware, in UTC. May jump."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+
+@dataclass(slots=True)
+class ManualClock:
+    """A clock that moves when it is told to."""
+
+    wall: datetime
+    seconds: float = field(default=0.0)
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def now(self) -> datetime:
+        return self.wall
+
+    def advance(self, seconds: float) -> None:
+        """Let `seconds` pass on both clocks."""
+        if seconds < 0:
+            raise ValueError(f"expected a duration >= 0, got {seconds}")
+        self.seconds += seconds
+        self.wall += timedelta(seconds=seconds)
+
+    def step(self, seconds: float) -> None:
+        """Step the calendar clock only, as an operator or NTP would."""
+        self.wall += timedelta(seconds=seconds)

@@ -1,0 +1,119 @@
+"""The switch port: what the dialer asks of one Asterisk node.
+
+Two implementations pass the same contract tests: `telephony.ami` (the real one) and
+`telephony.twin` (in memory, used by tests, benches and the simulator).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from telephony.events import CallId, ChannelSnapshot, LegId, SwitchEvent
+
+EventSink = Callable[[SwitchEvent], None]
+
+
+class SwitchError(Exception):
+    """An action did not succeed. The subclass says what may have happened."""
+
+
+class NotSent(SwitchError):
+    """Certainly not sent: link down, or a value refused. Nothing happened."""
+
+
+class Refused(SwitchError):
+    """Asterisk answered with an error: nothing happened."""
+
+
+class Unanswered(SwitchError):
+    """Sent, and no answer came: it may have happened or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Originate:
+    """Place one outbound call. An answered call lands in the dialplan that keeps people safe."""
+
+    call_id: CallId
+    number: str  # as the trunk wants it, digits and a leading +
+    trunk: str
+    caller_id: str  # number presented
+    ring_timeout: float  # seconds
+    connect_window: float  # seconds the person may wait in silence
+    abandon_sound: str  # Asterisk sound name of the abandon message
+    analyse: bool = False  # answering-machine detection first
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Record the whole call into `path`, relative to the node's recording folder."""
+
+    path: str
+
+
+class Switch(Protocol):
+    """One node. Commands raise `SwitchError`; events go to the sink given at construction.
+
+    Every command is bounded in time by the implementation's own time-out.
+    """
+
+    @property
+    def node(self) -> str: ...
+
+    @property
+    def is_up(self) -> bool: ...
+
+    async def start(self) -> None:
+        """Connect and keep connected, with jittered backoff; `NodeUp` follows when it works."""
+        ...
+
+    async def stop(self) -> None: ...
+
+    async def originate(self, request: Originate) -> None:
+        """Returns when Asterisk queued the call. Exactly one `CallEnded` follows unless NotSent
+        or Refused was raised; also after Unanswered (by events, or by resynchronisation)."""
+        ...
+
+    async def call_leg(
+        self, leg_id: LegId, *, endpoint: str, caller_id: str, ring_timeout: float
+    ) -> None:
+        """Call an agent's phone (`endpoint` is a PJSIP endpoint's name); it parks when answered."""
+        ...
+
+    async def bridge(
+        self, call_id: CallId, leg_id: LegId, *, beep: bool = True, record: Record | None = None
+    ) -> None:
+        """Join a person to an agent's leg. `CallBridged` says when both are in one bridge."""
+        ...
+
+    async def hang_up(self, channel_id: CallId | LegId) -> None:
+        """End a call or a leg; idempotent: a channel that is gone is no error."""
+        ...
+
+    async def ring_tone(self, leg_id: LegId, *, on: bool) -> None:
+        """Let the agent hear ringing while a preview or manual call is being placed."""
+        ...
+
+    async def redirect(self, channel_id: CallId | LegId, *, context: str, exten: str) -> None: ...
+
+    async def play(self, channel_id: CallId | LegId, sound: str) -> None:
+        """Play a sound to a channel that is not bridged; a leg parks again afterwards."""
+        ...
+
+    async def record(self, call_id: CallId, record: Record) -> None: ...
+
+    async def stop_recording(self, call_id: CallId) -> None: ...
+
+    async def pause_recording(self, call_id: CallId, *, paused: bool) -> None:
+        """Mute the recording, e.g. while a card number is read out."""
+        ...
+
+    async def channels(self) -> Sequence[ChannelSnapshot]:
+        """All live channels of the node."""
+        ...
+
+    async def reload_phones(self) -> None:
+        """Make Asterisk read the provisioned phone accounts again."""
+        ...
