@@ -1,0 +1,306 @@
+"""The agents of a pool: their states, their time, their legs.
+
+Every change of state goes through `AgentDesk.move`, which closes the stretch of time that ends (so
+that the durations add up to the time signed in) and tells the agent's screen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from dialer.domain.agent import AGENT, AgentEvent, AgentState
+from dialer.domain.errors import Conflict, NotFound
+from dialer.domain.ids import NewId
+from dialer.domain.work import AgentInterval, AgentView, Write
+from dialer.engine.settings import EngineSettings
+from dialer.engine.state import Agent
+from dialer.engine.tasks import TaskGroup
+from telephony.clock import Clock
+from telephony.switch import Switch, SwitchError
+
+log = structlog.get_logger(__name__)
+
+Post = Callable[[str, str, dict[str, Any]], None]  # topic, type, data
+
+#: States an agent can be called away from only when the work at hand is done.
+_AT_WORK = frozenset(
+    {AgentState.RESERVED, AgentState.DIALING, AgentState.ON_CALL, AgentState.CONSULTING}
+)
+
+
+class AgentDesk:
+    """Keeps the agents; knows nothing of campaigns' calls beyond `agent.call`."""
+
+    def __init__(
+        self,
+        *,
+        switch_for: Callable[[str], Switch],
+        put: Callable[[Write], None],
+        post: Post,
+        new_id: NewId,
+        clock: Clock,
+        settings: EngineSettings,
+        tasks: TaskGroup,
+        became_ready: Callable[[Agent], None],
+        conversation_cut: Callable[[Agent], Awaitable[None]],
+        epoch: Callable[[], int],
+    ) -> None:
+        self._switch_for, self._put, self._post = switch_for, put, post
+        self._new_id, self._clock, self._settings = new_id, clock, settings
+        self._tasks, self._became_ready = tasks, became_ready
+        self._conversation_cut, self._epoch = conversation_cut, epoch
+        self.agents: dict[UUID, Agent] = {}
+        self._by_leg: dict[str, Agent] = {}
+        self._legs = 0
+
+    # -- who there is ---------------------------------------------------------------------------
+
+    def load(self, views: Iterable[AgentView]) -> None:
+        """Take over the configured agents; those signed in keep their state."""
+        known = {view.id: view for view in views}
+        for agent_id, view in known.items():
+            agent = self.agents.get(agent_id)
+            if agent is None:
+                self.agents[agent_id] = Agent(view)
+            else:
+                agent.view = view
+        for agent_id in [a for a in self.agents if a not in known]:
+            if self.agents[agent_id].state is AgentState.SIGNED_OUT:
+                del self.agents[agent_id]
+
+    def get(self, agent_id: UUID) -> Agent:
+        try:
+            return self.agents[agent_id]
+        except KeyError:
+            raise NotFound("no such agent in this pool", agent_id=str(agent_id)) from None
+
+    def by_leg(self, leg_id: str) -> Agent | None:
+        return self._by_leg.get(leg_id)
+
+    def signed_in(self) -> list[Agent]:
+        return [a for a in self.agents.values() if a.state is not AgentState.SIGNED_OUT]
+
+    def longest_idle(self, campaign_id: UUID, node: str) -> Agent | None:
+        """The available agent who waited longest and may work this campaign, on this node."""
+        best: Agent | None = None
+        for agent in self.agents.values():
+            if (
+                agent.available
+                and agent.leg_node == node
+                and campaign_id in agent.view.campaigns
+                and (best is None or agent.since < best.since)
+            ):
+                best = agent
+        return best
+
+    # -- states ---------------------------------------------------------------------------------
+
+    def move(
+        self, agent: Agent, event: AgentEvent, *, reason: str = "", campaign_id: UUID | None = None
+    ) -> None:
+        """One step of the agent's machine, its time written, its screen told."""
+        before = agent.state
+        after = AGENT.next(before, event)
+        now, at = self._clock.monotonic(), self._clock.now()
+        if agent.timer is not None:
+            agent.timer.cancel()
+            agent.timer = None
+        if before is not AgentState.SIGNED_OUT and agent.since_at is not None:
+            assert agent.session_id is not None
+            # A stepped wall clock must not make a stretch negative or long: monotonic decides.
+            self._put(
+                AgentInterval(
+                    agent.id,
+                    agent.view.client_id,
+                    agent.session_id,
+                    before,
+                    agent.reason,
+                    agent.since_at,
+                    at,
+                    campaign_id or (agent.call.campaign_id if agent.call else None),
+                )
+            )
+        agent.state, agent.reason, agent.since, agent.since_at = after, reason, now, at
+        self.tell_state(agent)
+        if after is AgentState.READY:
+            self._became_ready(agent)
+
+    def tell_state(self, agent: Agent) -> None:
+        self._post(f"agent:{agent.id}", "state", self.describe(agent))
+
+    def describe(self, agent: Agent) -> dict[str, Any]:
+        """The `state` message's data."""
+        return {
+            "state": agent.state.value,
+            "reason": agent.reason,
+            "since": agent.since_at.isoformat() if agent.since_at else None,
+            "pending": agent.pending.value if agent.pending else None,
+        }
+
+    def notice(self, agent: Agent, slug: str, detail: str) -> None:
+        self._post(f"agent:{agent.id}", "notice", {"slug": slug, "detail": detail})
+
+    # -- what agents ask for ----------------------------------------------------------------------
+
+    def sign_in(self, agent: Agent, *, node: str) -> None:
+        """Call the agent's phone; the leg stays up until sign-out."""
+        if agent.state is not AgentState.SIGNED_OUT:
+            raise Conflict(f"expected signed_out, got {agent.state.value}", state=agent.state.value)
+        agent.session_id = self._new_id()
+        agent.pending, agent.call, agent.last_call, agent.preview = None, None, None, None
+        self.move(agent, AgentEvent.SIGN_IN)
+        self._call_leg(agent, node)
+
+    def make_ready(self, agent: Agent) -> None:
+        if agent.state is AgentState.PAUSED:
+            if not agent.leg_parked:
+                raise Conflict("the phone is not connected yet", state=agent.state.value)
+            self.move(agent, AgentEvent.MAKE_READY)
+        elif agent.pending is AgentEvent.PAUSE:
+            agent.pending = None
+            self.tell_state(agent)
+        elif agent.state is AgentState.WRAP_UP:
+            self.finish_wrap_up(agent)
+        elif agent.state is not AgentState.READY:
+            raise Conflict(
+                f"expected paused or wrap_up, got {agent.state.value}", state=agent.state.value
+            )
+
+    def pause(self, agent: Agent, reason: str) -> None:
+        """At once when free, after the work at hand otherwise."""
+        if agent.state in _AT_WORK:
+            agent.pending, agent.pending_reason = AgentEvent.PAUSE, reason
+            self.tell_state(agent)
+        elif AGENT.allows(agent.state, AgentEvent.PAUSE):
+            self.move(agent, AgentEvent.PAUSE, reason=reason)
+        else:
+            raise Conflict(f"cannot pause in {agent.state.value}", state=agent.state.value)
+
+    def sign_out(self, agent: Agent, *, reason: str = "") -> None:
+        if agent.state is AgentState.SIGNED_OUT:
+            return
+        if agent.state in _AT_WORK:
+            agent.pending = AgentEvent.SIGN_OUT
+            self.tell_state(agent)
+            return
+        self._leave(agent, reason)
+
+    def finish_wrap_up(self, agent: Agent) -> None:
+        """Wrap-up is over: ready again, or what was asked for meanwhile."""
+        pending, agent.pending = agent.pending, None
+        agent.last_call, agent.disposed = None, False
+        if pending is AgentEvent.SIGN_OUT:
+            self._leave(agent, "")
+        elif pending is AgentEvent.PAUSE:
+            self.move(agent, AgentEvent.PAUSE, reason=agent.pending_reason)
+        else:
+            self.move(agent, AgentEvent.WRAPPED_UP)
+
+    def released(self, agent: Agent) -> None:
+        """A reserved call was gone before the bridge stood: ready again, or what is pending."""
+        agent.call = None
+        self.move(agent, AgentEvent.RELEASE)
+        pending, agent.pending = agent.pending, None
+        if pending is AgentEvent.SIGN_OUT:
+            self._leave(agent, "")
+        elif pending is AgentEvent.PAUSE:
+            self.move(agent, AgentEvent.PAUSE, reason=agent.pending_reason)
+
+    # -- legs -------------------------------------------------------------------------------------
+
+    def leg_parked(self, leg_id: str) -> None:
+        agent = self._by_leg.get(leg_id)
+        if agent is None:
+            return
+        agent.leg_parked = True
+        if agent.state in (AgentState.CONNECTING, AgentState.LEG_LOST):
+            self.move(agent, AgentEvent.LEG_PARKED, reason="signed in")
+        elif agent.state is AgentState.READY:
+            self._became_ready(agent)
+
+    def leg_ended(self, leg_id: str, *, cause: str) -> None:
+        agent = self._by_leg.pop(leg_id, None)
+        if agent is None or agent.leg_id != leg_id:
+            return
+        agent.leg_id, agent.leg_parked = "", False
+        if agent.state is AgentState.SIGNED_OUT:
+            return
+        if agent.state is AgentState.CONNECTING:
+            self.notice(agent, "phone-unreachable", f"the phone did not answer ({cause})")
+            self.move(agent, AgentEvent.SIGN_OUT, reason="phone unreachable")
+            return
+        if agent.state is not AgentState.LEG_LOST:
+            agent.leg_lost_at = self._clock.monotonic()
+            self._tasks.spawn(self._conversation_cut(agent), name=f"cut-{agent.id}")
+            self.move(agent, AgentEvent.LOSE_LEG, reason="phone lost")
+            agent.call, agent.preview = None, None
+            self.notice(agent, "phone-lost", "the phone's call ended; it is called again")
+        if self._clock.monotonic() - agent.leg_lost_at >= self._settings.leg_grace:
+            self.move(agent, AgentEvent.SIGN_OUT, reason="phone lost")
+            return
+        loop = asyncio.get_running_loop()
+        agent.timer = loop.call_later(1.0, self._call_leg, agent, agent.leg_node)
+
+    def adopt(self, agent: Agent, *, leg_id: str, node: str, parked: bool) -> None:
+        """A leg found alive at reconciliation: the agent is signed in as before."""
+        agent.session_id = self._new_id()
+        agent.leg_id, agent.leg_node = leg_id, node
+        self._by_leg[leg_id] = agent
+        self.move(agent, AgentEvent.SIGN_IN, reason="adopted")
+        agent.leg_parked = parked
+        self.move(agent, AgentEvent.LEG_PARKED, reason="dialer restarted")
+
+    def _call_leg(self, agent: Agent, node: str) -> None:
+        if agent.state not in (AgentState.CONNECTING, AgentState.LEG_LOST):
+            return
+        self._legs += 1
+        leg_id = f"leg-{agent.id.hex}-{self._epoch()}-{self._legs}"
+        agent.leg_id, agent.leg_node, agent.leg_parked = leg_id, node, False
+        self._by_leg[leg_id] = agent
+        self._tasks.spawn(self._place_leg(agent, leg_id, node), name=f"leg-{agent.id}")
+
+    async def _place_leg(self, agent: Agent, leg_id: str, node: str) -> None:
+        try:
+            await self._switch_for(node).call_leg(
+                leg_id,
+                endpoint=agent.view.endpoint,
+                caller_id="dialer",
+                ring_timeout=self._settings.leg_ring,
+            )
+        except SwitchError as error:
+            log.warning(
+                "leg not placed", action="leg_failed", agent=str(agent.id), error=str(error)
+            )
+            if agent.leg_id == leg_id:
+                self.leg_ended(leg_id, cause=str(error))
+
+    def _leave(self, agent: Agent, reason: str) -> None:
+        leg_id, node = agent.leg_id, agent.leg_node
+        agent.pending, agent.preview, agent.call, agent.last_call = None, None, None, None
+        self.move(agent, AgentEvent.SIGN_OUT, reason=reason)
+        agent.leg_id, agent.leg_parked = "", False
+        if leg_id:
+            self._by_leg.pop(leg_id, None)
+            self._tasks.spawn(self._drop_leg(leg_id, node), name=f"drop-{agent.id}")
+
+    async def _drop_leg(self, leg_id: str, node: str) -> None:
+        try:
+            await self._switch_for(node).hang_up(leg_id)
+        except SwitchError as error:
+            log.warning("leg not ended", action="leg_drop_failed", error=str(error))
+
+
+def agent_of_leg(leg_id: str) -> UUID | None:
+    """The agent named in one of our leg ids, or None for a foreign one."""
+    parts = leg_id.split("-")
+    if len(parts) != 4 or parts[0] != "leg":
+        return None
+    try:
+        return UUID(hex=parts[1])
+    except ValueError:
+        return None

@@ -1,0 +1,129 @@
+"""What a pool's engine holds in memory: calls, agents, campaigns at work.
+
+Mutable on purpose and touched by one event loop only; every change of state goes through the
+transition tables of `dialer.domain`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from dialer.domain.agent import AGENT, AgentEvent, AgentState
+from dialer.domain.call import CALL, CallState, CallStep
+from dialer.domain.campaign import CampaignView, DialMode
+from dialer.domain.work import AgentView, ClaimedLead
+from telephony.events import Progress
+
+
+@dataclass(slots=True)
+class Call:
+    """One attempt from its intention to its outcome."""
+
+    id: UUID
+    lead: ClaimedLead | None  # None: found at reconciliation, only the row is known
+    lead_id: UUID
+    client_id: UUID
+    campaign_id: UUID
+    customer_id: UUID
+    number: str
+    node: str
+    trunk: str
+    mode: DialMode
+    intended_at: datetime
+    due: float  # monotonic second at which it should leave
+    attempts_before: int = 0
+    outcomes_before: dict[str, int] = field(default_factory=dict)
+    state: CallState = CallState.INTENDED
+    sent: float = 0.0
+    progress: Progress | None = None
+    answered: float = 0.0  # monotonic; 0 = never
+    answered_at: datetime | None = None
+    connected: float = 0.0
+    connected_at: datetime | None = None
+    agent_id: UUID | None = None
+    agent_hung_up: bool = False
+    machine: bool = False
+    message_played: bool = False
+    cancelled: bool = False
+    bridge_failures: int = 0
+
+    @property
+    def key(self) -> str:
+        """The switch's name for it."""
+        return str(self.id)
+
+    def step(self, step: CallStep) -> CallState:
+        """Move by the table; raises IllegalTransition."""
+        self.state = CALL.next(self.state, step)
+        return self.state
+
+    @property
+    def waits(self) -> bool:
+        """Answered by a person, no agent yet, and the message has not begun."""
+        return self.state in (CallState.ANSWERED, CallState.WAITING) and not self.message_played
+
+
+@dataclass(slots=True)
+class Agent:
+    """One signed-in (or known) agent."""
+
+    view: AgentView
+    state: AgentState = AgentState.SIGNED_OUT
+    reason: str = ""
+    since: float = 0.0
+    since_at: datetime | None = None
+    session_id: UUID | None = None
+    leg_id: str = ""
+    leg_node: str = ""
+    leg_parked: bool = False
+    leg_lost_at: float = 0.0
+    call: Call | None = None
+    preview: ClaimedLead | None = None
+    preview_campaign: UUID | None = None
+    pending: AgentEvent | None = None  # pause or sign-out asked for while busy
+    pending_reason: str = ""
+    last_call: Call | None = None  # the one being wrapped up
+    disposed: bool = False
+    timer: asyncio.TimerHandle | None = None
+
+    @property
+    def id(self) -> UUID:
+        return self.view.id
+
+    @property
+    def available(self) -> bool:
+        """Can be given a person this moment."""
+        return self.state is AgentState.READY and self.leg_parked
+
+    def allows(self, event: AgentEvent) -> bool:
+        return AGENT.allows(self.state, event)
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Counts of one campaign since its engine took over, and its abandon window."""
+
+    attempts: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
+    live_answers: int = 0  # persons: connected + abandoned
+    abandoned: int = 0
+
+
+@dataclass(slots=True)
+class Campaign:
+    """A campaign as the engine runs it."""
+
+    view: CampaignView
+    ledger: Ledger = field(default_factory=Ledger)
+    reason: str = ""
+    decision: dict[str, Any] = field(default_factory=dict)
+    leads: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def id(self) -> UUID:
+        return self.view.id

@@ -1,0 +1,57 @@
+"""Owned tasks: every one has a name and an owner, and its death is noticed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+
+class TaskGroup:
+    """Short tasks that may fail alone, and loops whose death is fatal for the owner."""
+
+    def __init__(self, on_fatal: Callable[[str, BaseException], None]) -> None:
+        self._on_fatal = on_fatal
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._loops: set[asyncio.Task[Any]] = set()
+
+    def spawn(self, work: Coroutine[Any, Any, Any], *, name: str) -> asyncio.Task[Any]:
+        """A short piece of work; an exception is logged, with its name."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._short_done)
+        return task
+
+    def loop(self, work: Coroutine[Any, Any, Any], *, name: str) -> asyncio.Task[Any]:
+        """A loop that must live as long as its owner: its failure is told to the owner."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._loops.add(task)
+        task.add_done_callback(self._loop_done)
+        return task
+
+    def _short_done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("task failed", action="task_failed", task=task.get_name(), exc_info=error)
+
+    def _loop_done(self, task: asyncio.Task[Any]) -> None:
+        self._loops.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._on_fatal(task.get_name(), error)
+
+    async def cancel(self) -> None:
+        """End all of them and wait until they are gone."""
+        current = asyncio.current_task()
+        tasks = [t for t in (*self._loops, *self._tasks) if t is not current]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def settle(self) -> None:
+        """Wait for the short tasks under way."""
+        while self._tasks:
+            await asyncio.gather(*list(self._tasks), return_exceptions=True)
