@@ -7,7 +7,7 @@ that the durations add up to the time signed in) and tells the agent's screen.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 from uuid import UUID
 
@@ -47,7 +47,7 @@ class AgentDesk:
         settings: EngineSettings,
         tasks: TaskGroup,
         became_ready: Callable[[Agent], None],
-        conversation_cut: Callable[[Agent], Awaitable[None]],
+        conversation_cut: Callable[[Agent], None],
         epoch: Callable[[], int],
     ) -> None:
         self._switch_for, self._put, self._post = switch_for, put, post
@@ -236,7 +236,7 @@ class AgentDesk:
             return
         if agent.state is not AgentState.LEG_LOST:
             agent.leg_lost_at = self._clock.monotonic()
-            self._tasks.spawn(self._conversation_cut(agent), name=f"cut-{agent.id}")
+            self._conversation_cut(agent)
             self.move(agent, AgentEvent.LOSE_LEG, reason="phone lost")
             agent.call, agent.preview = None, None
             self.notice(agent, "phone-lost", "the phone's call ended; it is called again")

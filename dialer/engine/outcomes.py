@@ -1,4 +1,4 @@
-"""From what the network and the dialplan said to what the attempt was, and what follows for its lead.
+"""From what the network and the dialplan said to what the attempt was, and what follows from it.
 
 Pure. The order of the questions matters: a call that an agent spoke on was a conversation whatever
 its causes say; a person who met nobody within the connect window was abandoned whoever hung up.

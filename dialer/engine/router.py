@@ -1,0 +1,188 @@
+"""The router: an answered person gets the longest-idle fitting agent, in the moment of the event.
+
+The order inside `person` is the product's promise: reserve the agent, send the Bridge, publish the
+screen pop; nothing in between waits. When a bridge fails the agent is free again and the person
+gets the next one, as long as the dialplan has not begun its message.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from dialer.domain.agent import AgentEvent, AgentState
+from dialer.domain.call import CallState, CallStep
+from dialer.engine.agents import AgentDesk, Post
+from dialer.engine.state import Agent, Call, Campaign
+from dialer.engine.tasks import TaskGroup
+from telephony.clock import Clock
+from telephony.switch import Record, Switch, SwitchError, Unanswered
+
+log = structlog.get_logger(__name__)
+
+_MOST_FAILURES = 3  # bridges tried for one person
+
+
+class Router:
+    """Waiting persons on one side, available agents on the other."""
+
+    def __init__(
+        self,
+        *,
+        campaigns: Mapping[UUID, Campaign],
+        desk: AgentDesk,
+        switch_for: Callable[[str], Switch],
+        post: Post,
+        tasks: TaskGroup,
+        clock: Clock,
+    ) -> None:
+        self._campaigns, self._desk, self._switch_for = campaigns, desk, switch_for
+        self._post, self._tasks, self._clock = post, tasks, clock
+        self.waiting: deque[Call] = deque()
+        self.latencies: deque[float] = deque(maxlen=2000)  # seconds, answer to both in one bridge
+
+    def person(self, call: Call) -> None:
+        """A person answered (or was found to be one): give them an agent now, or let them wait."""
+        if call.agent_id is not None:  # preview and manual: the agent is already there
+            agent = self._desk.agents.get(call.agent_id)
+            if agent is not None and agent.call is call:
+                self._join(call, agent)
+                return
+        found = self._desk.longest_idle(call.campaign_id, call.node)
+        if found is None:
+            if call.state is not CallState.WAITING:
+                call.step(CallStep.WAIT)
+            self.waiting.append(call)
+            return
+        self._reserve(call, found)
+
+    def agent_ready(self, agent: Agent) -> None:
+        """An agent got free: the person who waited longest and fits is theirs."""
+        if not agent.available:
+            return
+        for call in self.waiting:
+            if (
+                call.waits
+                and call.node == agent.leg_node
+                and call.campaign_id in agent.view.campaigns
+            ):
+                self.waiting.remove(call)
+                self._reserve(call, agent)
+                return
+
+    def forget(self, call: Call) -> None:
+        """The call ended or its message began: it waits no more."""
+        if call in self.waiting:
+            self.waiting.remove(call)
+
+    def connected(self, call: Call) -> None:
+        """Note how long the person waited."""
+        if call.answered:
+            self.latencies.append(call.connected - call.answered)
+
+    def give_back(self, call: Call) -> None:
+        """The reserved agent is lost: the person waits again, for another one."""
+        call.agent_id = None
+        if call.state is CallState.CONNECTING:
+            call.step(CallStep.GIVE_BACK)
+        if call.message_played:
+            call.step(CallStep.PLAY)
+        elif call.bridge_failures < _MOST_FAILURES:
+            self.person(call)
+
+    def hang_up(self, call: Call) -> None:
+        self._tasks.spawn(self._hang_up(call), name=f"hangup-{call.key}")
+
+    def stop_ringing(self, agent: Agent) -> None:
+        if agent.leg_id:
+            self._tasks.spawn(self._ring_tone(agent, on=False), name=f"ring-{agent.id}")
+
+    def start_ringing(self, agent: Agent) -> None:
+        self._tasks.spawn(self._ring_tone(agent, on=True), name=f"ring-{agent.id}")
+
+    # -- the hot path -----------------------------------------------------------------------------
+
+    def _reserve(self, call: Call, agent: Agent) -> None:
+        agent.call = call
+        call.agent_id = agent.id
+        self._desk.move(agent, AgentEvent.RESERVE, campaign_id=call.campaign_id)
+        self._join(call, agent)
+
+    def _join(self, call: Call, agent: Agent) -> None:
+        call.step(CallStep.TAKE)
+        self._tasks.spawn(self._bridge(call, agent), name=f"bridge-{call.key}")
+        self._post(f"agent:{agent.id}", "pop", self.pop(call))
+
+    def pop(self, call: Call) -> dict[str, Any]:
+        """The screen pop: who it is, before the voice."""
+        campaign = self._campaigns.get(call.campaign_id)
+        lead = call.lead
+        return {
+            "call_id": call.key,
+            "campaign": {
+                "id": str(call.campaign_id),
+                "name": campaign.view.name if campaign else "",
+            },
+            "customer": {
+                "id": str(call.customer_id),
+                "name": lead.name if lead else "",
+                "number": call.number,
+                "attributes": dict(lead.attributes) if lead else {},
+            },
+            "lead": {
+                "id": str(call.lead_id),
+                "attempts": call.attempts_before,
+                "callback_at": (
+                    lead.callback_at.isoformat() if lead and lead.callback_at else None
+                ),
+            },
+            "script": campaign.view.script_version if campaign else 0,
+            "form": campaign.view.form_version if campaign else 0,
+            "dispositions": (
+                [{"code": d.code, "label": d.label} for d in campaign.view.dispositions.values()]
+                if campaign
+                else []
+            ),
+            "mode": call.mode.value,
+            "answered_at": call.answered_at.isoformat() if call.answered_at else None,
+        }
+
+    async def _bridge(self, call: Call, agent: Agent) -> None:
+        campaign = self._campaigns.get(call.campaign_id)
+        record = None
+        if campaign is not None and campaign.view.settings.record:
+            day = call.intended_at.strftime("%Y/%m/%d")
+            record = Record(f"{day}/{call.key}.wav")
+        leg_id = agent.leg_id
+        try:
+            await self._switch_for(call.node).bridge(call.key, leg_id, record=record)
+        except Unanswered:
+            # It may stand or not. A person in an unknown place is better ended than left alone.
+            if call.state is CallState.CONNECTING:
+                self.hang_up(call)
+        except SwitchError as error:
+            log.warning("bridge failed", action="bridge_failed", call=call.key, error=str(error))
+            call.bridge_failures += 1
+            if call.state is not CallState.CONNECTING or agent.call is not call:
+                return
+            if agent.state is AgentState.RESERVED:
+                self._desk.released(agent)
+                self.give_back(call)
+            else:  # a manual call's person: nobody else is meant
+                self.hang_up(call)
+
+    async def _hang_up(self, call: Call) -> None:
+        try:
+            await self._switch_for(call.node).hang_up(call.key)
+        except SwitchError as error:
+            log.warning("hang-up failed", action="hangup_failed", call=call.key, error=str(error))
+
+    async def _ring_tone(self, agent: Agent, *, on: bool) -> None:
+        try:
+            await self._switch_for(agent.leg_node).ring_tone(agent.leg_id, on=on)
+        except SwitchError as error:
+            log.warning("ring tone failed", action="ring_tone_failed", error=str(error))
