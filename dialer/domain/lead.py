@@ -53,6 +53,7 @@ LEAD = Machine(
             _E.DIAL: _S.DIALING,
             _E.RETURN: _S.RETRY,
             _E.RETRY: _S.RETRY,
+            _E.CALL_BACK: _S.CALLBACK,  # a callback goes back as one
             _E.BLOCK: _S.BLOCKED,
             _E.FINISH: _S.DONE,
         },

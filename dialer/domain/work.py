@@ -277,6 +277,12 @@ class PoolStore(Protocol):
         """The same for one given lead (preview, manual, callback); None if it cannot be had."""
         ...
 
+    async def ensure_lead(
+        self, lease: Lease, *, campaign_id: UUID, number: str, now: datetime
+    ) -> UUID:
+        """The campaign's lead with this E.164 number; made, with customer and number, if new."""
+        ...
+
     async def unclaim_all(self, lease: Lease) -> int:
         """Return hopper leads of this pool (after a crash): number returned."""
         ...

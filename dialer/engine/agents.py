@@ -127,7 +127,7 @@ class AgentDesk:
             )
         agent.state, agent.reason, agent.since, agent.since_at = after, reason, now, at
         self.tell_state(agent)
-        if after is AgentState.READY:
+        if after is AgentState.READY and agent.pending is None:
             self._became_ready(agent)
 
     def tell_state(self, agent: Agent) -> None:
@@ -204,7 +204,9 @@ class AgentDesk:
     def released(self, agent: Agent) -> None:
         """A reserved call was gone before the bridge stood: ready again, or what is pending."""
         agent.call = None
-        self.move(agent, AgentEvent.RELEASE)
+        self.move(agent, AgentEvent.RELEASE)  # nobody is routed to an agent who wants to leave
+        if agent.pending is None:
+            return
         pending, agent.pending = agent.pending, None
         if pending is AgentEvent.SIGN_OUT:
             self._leave(agent, "")

@@ -98,7 +98,7 @@ class Agent:
     @property
     def available(self) -> bool:
         """Can be given a person this moment."""
-        return self.state is AgentState.READY and self.leg_parked
+        return self.state is AgentState.READY and self.leg_parked and self.pending is None
 
     def allows(self, event: AgentEvent) -> bool:
         return AGENT.allows(self.state, event)
