@@ -18,7 +18,7 @@ from dialer.domain.errors import Conflict, NotFound
 from dialer.domain.ids import NewId
 from dialer.domain.work import AgentInterval, AgentView, Write
 from dialer.engine.settings import EngineSettings
-from dialer.engine.state import Agent
+from dialer.engine.state import Agent, Call
 from dialer.engine.tasks import TaskGroup
 from telephony.clock import Clock
 from telephony.switch import Switch, SwitchError
@@ -256,6 +256,12 @@ class AgentDesk:
         self.move(agent, AgentEvent.SIGN_IN, reason="adopted")
         agent.leg_parked = parked
         self.move(agent, AgentEvent.LEG_PARKED, reason="dialer restarted")
+
+    def adopt_conversation(self, agent: Agent, call: Call) -> None:
+        """The agent was talking to this person all the while."""
+        agent.call, agent.leg_parked = call, False
+        self.move(agent, AgentEvent.DIAL, reason="dialer restarted", campaign_id=call.campaign_id)
+        self.move(agent, AgentEvent.CONNECT, reason="dialer restarted")
 
     def _call_leg(self, agent: Agent, node: str) -> None:
         if agent.state not in (AgentState.CONNECTING, AgentState.LEG_LOST):

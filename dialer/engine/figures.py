@@ -1,0 +1,90 @@
+"""Live figures of a pool: what the board and supervisors see once a second."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from dialer.engine.agents import AgentDesk
+from dialer.engine.calls import CallDesk
+from dialer.engine.router import Router
+from dialer.engine.state import Campaign
+from pacing.interval import wilson
+from telephony.clock import Clock
+
+
+def figures(
+    *,
+    pool: UUID,
+    client_id: UUID | None,
+    campaigns: Iterable[Campaign],
+    desk: AgentDesk,
+    calls: CallDesk,
+    router: Router,
+    trunks: Sequence[Mapping[str, Any]],
+    nodes: Sequence[Mapping[str, Any]],
+    per_minute: Mapping[UUID, int],
+    clock: Clock,
+) -> dict[str, Any]:
+    """The `figures` message's data; `client_id` limits it to one client's agents and campaigns."""
+    now = clock.monotonic()
+    mine = [c for c in campaigns if client_id is None or c.view.client_id == client_id]
+    ids = {c.id for c in mine}
+    agents: Counter[str] = Counter()
+    longest: dict[str, float] = {}
+    for agent in desk.agents.values():
+        if client_id is not None and agent.view.client_id != client_id:
+            continue
+        state = agent.state.value
+        agents[state] += 1
+        if agent.since:
+            longest[state] = round(max(longest.get(state, 0.0), now - agent.since), 1)
+    live = Counter(c.state.value for c in calls.calls.values() if c.campaign_id in ids)
+    return {
+        "at": clock.now().isoformat(),
+        "pool": str(pool),
+        "agents": dict(agents),
+        "longest": longest,
+        "calls": dict(live),
+        "campaigns": [_campaign(c, per_minute.get(c.id, 0)) for c in mine],
+        "trunks": list(trunks),
+        "nodes": list(nodes),
+        "calls_per_minute": sum(per_minute.get(c.id, 0) for c in mine),
+        "answer_to_bridge_ms": percentiles(router.latencies),
+    }
+
+
+def _campaign(campaign: Campaign, per_minute: int) -> dict[str, Any]:
+    view, ledger = campaign.view, campaign.ledger
+    low, high = wilson(ledger.abandoned, ledger.live_answers)
+    return {
+        "id": str(view.id),
+        "name": view.name,
+        "state": view.state.value,
+        "reason": campaign.reason,
+        "mode": view.settings.mode.value,
+        "outcomes": dict(ledger.outcomes),
+        "attempts": ledger.attempts,
+        "live_answers": ledger.live_answers,
+        "abandoned": ledger.abandoned,
+        "abandon_low": low,
+        "abandon_high": high,
+        "abandon_cap": view.settings.target_abandon,
+        "leads": dict(campaign.leads),
+        "calls_per_minute": per_minute,
+        "decision": dict(campaign.decision),
+    }
+
+
+def percentiles(seconds: Iterable[float]) -> dict[str, float | None]:
+    """Median and 99th percentile in milliseconds of recent answer-to-bridge times."""
+    ordered = sorted(seconds)
+    if not ordered:
+        return {"p50": None, "p99": None}
+    last = len(ordered) - 1
+    return {
+        "p50": round(ordered[last // 2] * 1000, 2),
+        "p99": round(ordered[min(last, int(len(ordered) * 0.99))] * 1000, 2),
+    }
