@@ -172,9 +172,7 @@ class Commands:
         )
         if code.do_not_call:
             self._put(
-                DoNotCall(
-                    call.client_id, call.number, call.customer_id, "client", "agent", now
-                )
+                DoNotCall(call.client_id, call.number, call.customer_id, "client", "agent", now)
             )
             self.do_not_call(call.client_id, [call.number])
         if not call.connected:

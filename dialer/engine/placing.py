@@ -231,8 +231,9 @@ class Placer:
             self._expire(call)
             return
         except Refused as error:
-            log.warning("originate refused", action="originate_refused", call=call.key,
-                        error=str(error))
+            log.warning(
+                "originate refused", action="originate_refused", call=call.key, error=str(error)
+            )
             self._lines.release(call.trunk)
             self._calls.refused(call, expired=False)
             return

@@ -212,8 +212,9 @@ class PoolEngine:
             try:
                 await asyncio.wait_for(self.writer.flushed(), 10.0)
             except TimeoutError:
-                log.error("writes left behind", action="stop_unwritten",
-                          backlog=self.writer.backlog)
+                log.error(
+                    "writes left behind", action="stop_unwritten", backlog=self.writer.backlog
+                )
             await self.lease.release()
         await self._finish(reason)
 
@@ -245,8 +246,9 @@ class PoolEngine:
         try:
             await asyncio.wait_for(self._switchboard.all_up(), self._settings.node_wait)
         except TimeoutError:
-            log.warning("started without all nodes", action="nodes_missing",
-                        down=self._switchboard.down())
+            log.warning(
+                "started without all nodes", action="nodes_missing", down=self._switchboard.down()
+            )
 
     async def _reconcile(self) -> None:
         attempts = await self._store.open_attempts(self.pool_id)
@@ -274,9 +276,15 @@ class PoolEngine:
                 await self._switchboard.switch(nodes[key]).hang_up(key)
             except SwitchError as error:
                 log.warning("sweep failed", action="sweep_failed", error=str(error))
-        log.info("reconciled", action="reconciled", adopted=self.found.adopted,
-                 concluded=self.found.concluded, unknown=self.found.unknown,
-                 swept=len(self.found.swept), legs=self.found.legs)
+        log.info(
+            "reconciled",
+            action="reconciled",
+            adopted=self.found.adopted,
+            concluded=self.found.concluded,
+            unknown=self.found.unknown,
+            swept=len(self.found.swept),
+            legs=self.found.legs,
+        )
 
     # -- what happens -----------------------------------------------------------------------------
 
@@ -285,8 +293,11 @@ class PoolEngine:
         if self.stopped.is_set() or not self.lease.held:
             return
         if isinstance(event, (NodeUp, NodeDown)):
-            log.info("node", action="node_up" if isinstance(event, NodeUp) else "node_down",
-                     node=event.node)
+            log.info(
+                "node",
+                action="node_up" if isinstance(event, NodeUp) else "node_down",
+                node=event.node,
+            )
             self.ticker.wake()
             return
         self._events.dispatch(event)
@@ -362,7 +373,5 @@ class PoolEngine:
     async def _figures_loop(self) -> None:
         while True:
             for client_id in {c.view.client_id for c in self.campaigns.values()}:
-                self._feed.post(
-                    f"live:{client_id}", "figures", self.figures(client_id), lossy=True
-                )
+                self._feed.post(f"live:{client_id}", "figures", self.figures(client_id), lossy=True)
             await asyncio.sleep(self._settings.figures)

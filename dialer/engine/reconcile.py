@@ -87,8 +87,16 @@ def reconcile(
             call.node = node
             calls.add(call)
             take_line(call.trunk)
-            _adopt_call(call, channel, by_bridge, desk=desk, router=router, now=now,
-                        answered_at=attempt.answered_at, at=clock.now())
+            _adopt_call(
+                call,
+                channel,
+                by_bridge,
+                desk=desk,
+                router=router,
+                now=now,
+                answered_at=attempt.answered_at,
+                at=clock.now(),
+            )
             adopted += 1
             continue
         record = records.get(key)
@@ -102,15 +110,11 @@ def reconcile(
             continue
         concluded += 1
         calls.ended(_from_record(call, record, attempt, now))
-    swept = tuple(
-        key for key in (*live, *legs) if key not in known and key not in adopted_legs
-    )
+    swept = tuple(key for key in (*live, *legs) if key not in known and key not in adopted_legs)
     return Found(adopted, concluded, unknown, swept, len(adopted_legs))
 
 
-def _adopt_legs(
-    legs: Mapping[str, tuple[str, ChannelSnapshot]], desk: AgentDesk
-) -> frozenset[str]:
+def _adopt_legs(legs: Mapping[str, tuple[str, ChannelSnapshot]], desk: AgentDesk) -> frozenset[str]:
     adopted = set()
     for leg_id, (node, channel) in legs.items():
         agent_id = agent_of_leg(leg_id)
@@ -166,17 +170,13 @@ def _mark_connected(
         call.connected, call.connected_at, call.agent_id = now, connected_at, agent_id
 
 
-def _from_record(
-    call: Call, record: CallRecord, attempt: OpenAttempt, now: float
-) -> CallEnded:
+def _from_record(call: Call, record: CallRecord, attempt: OpenAttempt, now: float) -> CallEnded:
     answered = record.answered_at is not None
     waited = 0.0
     if answered:
         _mark_answered(call, record.answered_at, now)
         if record.bridged or attempt.connected_at is not None:
-            _mark_connected(
-                call, attempt.connected_at or record.answered_at, attempt.agent_id, now
-            )
+            _mark_connected(call, attempt.connected_at or record.answered_at, attempt.agent_id, now)
         call.message_played = record.message_played
         if record.ended_at is not None and record.answered_at is not None:
             waited = (record.ended_at - record.answered_at).total_seconds()

@@ -55,8 +55,12 @@ class EventRouter:
         try:
             handler(event)
         except IllegalTransition as error:
-            log.error("event out of place", action="event_refused", error=str(error),
-                      event_type=type(event).__name__)
+            log.error(
+                "event out of place",
+                action="event_refused",
+                error=str(error),
+                event_type=type(event).__name__,
+            )
 
 
 def _leg_up(event: LegUp) -> None:
