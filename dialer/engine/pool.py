@@ -13,6 +13,8 @@ from typing import Any
 from uuid import UUID
 
 import structlog
+from telephony.nodes import Switchboard
+from telephony.records import CallRecords
 
 from dialer.domain.campaign import CampaignState
 from dialer.domain.ids import NewId
@@ -39,8 +41,6 @@ from dialer.live.feed import Feed
 from dialer.live.gateway import CommandGateway
 from telephony.clock import Clock
 from telephony.events import CallEnded, ChannelSnapshot, NodeDown, NodeUp, SwitchEvent
-from telephony.nodes import Switchboard
-from telephony.records import CallRecords
 from telephony.switch import SwitchError
 
 log = structlog.get_logger(__name__)

@@ -102,7 +102,7 @@ def test_a_person_who_met_nobody_is_never_lost_from_the_ledger(
 
 
 @given(
-    st.sampled_from([o for o in Outcome]),
+    st.sampled_from(list(Outcome)),
     st.integers(0, 12),
     st.integers(0, 12),
 )
