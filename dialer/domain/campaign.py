@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from uuid import UUID
 
@@ -146,3 +146,7 @@ class CampaignView:
     dispositions: Mapping[str, DispositionCode]
     script_version: int = 0
     form_version: int = 0
+
+    def moved(self, state: CampaignState) -> CampaignView:
+        """The same campaign in another state."""
+        return replace(self, state=state)

@@ -201,6 +201,11 @@ class AgentDesk:
         else:
             self.move(agent, AgentEvent.WRAPPED_UP)
 
+    def leave_for_shutdown(self, agent: Agent) -> None:
+        """The engine stops: time is written and the leg ends, whatever the agent was doing."""
+        if agent.state is not AgentState.SIGNED_OUT:
+            self._leave(agent, "dialer stopped")
+
     def released(self, agent: Agent) -> None:
         """A reserved call was gone before the bridge stood: ready again, or what is pending."""
         agent.call = None
