@@ -7,12 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from pacing.interval import wilson
-
 from dialer.engine.agents import AgentDesk
 from dialer.engine.calls import CallDesk
 from dialer.engine.router import Router
 from dialer.engine.state import Campaign
+from pacing.interval import wilson
 from telephony.clock import Clock
 
 

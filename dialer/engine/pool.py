@@ -13,8 +13,6 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from telephony.nodes import Switchboard
-from telephony.records import CallRecords
 
 from dialer.domain.campaign import CampaignState
 from dialer.domain.ids import NewId
@@ -41,6 +39,8 @@ from dialer.live.feed import Feed
 from dialer.live.gateway import CommandGateway
 from telephony.clock import Clock
 from telephony.events import CallEnded, ChannelSnapshot, NodeDown, NodeUp, SwitchEvent
+from telephony.nodes import Switchboard
+from telephony.records import CallRecords
 from telephony.switch import SwitchError
 
 log = structlog.get_logger(__name__)
@@ -202,7 +202,10 @@ class PoolEngine:
         for campaign_id in list(self.campaigns):
             self.hopper.send_back(campaign_id, reason="engine stopping")
         deadline = self._clock.monotonic() + self._settings.drain
-        while self.calls.calls and self._clock.monotonic() < deadline and self.lease.held:
+        # Calls end by events of many kinds; polling for a bounded time is the simple way.
+        while (  # noqa: ASYNC110
+            self.calls.calls and self._clock.monotonic() < deadline and self.lease.held
+        ):
             await asyncio.sleep(0.05)
         if self.lease.held:
             for agent in self.desk.signed_in():

@@ -13,7 +13,6 @@ from datetime import datetime
 from uuid import UUID
 
 import structlog
-from telephony.records import CallRecord
 
 from dialer.domain.call import CallState, CallStep
 from dialer.domain.campaign import DialMode
@@ -24,6 +23,7 @@ from dialer.engine.router import Router
 from dialer.engine.state import Call
 from telephony.clock import Clock
 from telephony.events import CallEnd, CallEnded, ChannelSnapshot
+from telephony.records import CallRecord
 
 log = structlog.get_logger(__name__)
 
