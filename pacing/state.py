@@ -1,0 +1,99 @@
+"""What pacing sees: all campaigns and node groups at one instant, as arrays.
+
+A row is one campaign on one node group (the agents whose legs are there). Things of which a row has
+many (ringing calls, talking agents) are ragged: one flat array with the row index beside it. Times
+are seconds; nothing here knows a clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+class Mode(IntEnum):
+    PREVIEW = 0
+    MANUAL = 1
+    PROGRESSIVE = 2
+    RATIO = 3
+    PREDICTIVE = 4
+
+
+class Signal(IntEnum):
+    """The strongest thing the network said of a ringing call."""
+
+    NONE = 0
+    TRYING = 1
+    RINGING = 2
+    EARLY_MEDIA = 3
+
+
+def _ints() -> Ints:
+    return np.zeros(0, dtype=np.int64)
+
+
+def _floats() -> Floats:
+    return np.zeros(0, dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class Ragged:
+    """Many per row: `row` (which row, int64) and `seconds` (age, float64), equally long."""
+
+    row: Ints = field(default_factory=_ints)
+    seconds: Floats = field(default_factory=_floats)
+
+
+@dataclass(frozen=True, slots=True)
+class Trunks:
+    """Shared limits. `row`/`trunk` list which row may use which trunk (pairs)."""
+
+    lines: Floats = field(default_factory=_floats)  # free lines per trunk
+    tokens: Floats = field(default_factory=_floats)  # calls that may leave now per trunk
+    row: Ints = field(default_factory=_ints)
+    trunk: Ints = field(default_factory=_ints)
+
+
+@dataclass(frozen=True, slots=True)
+class PacingInput:
+    """All rows at one instant. Every per-row array has the same length n."""
+
+    mode: Ints
+    ratio: Floats  # calls per free agent (ratio mode)
+    ratio_cap: Floats
+    target_abandon: Floats  # share of live answers
+    connect_window: Floats  # s
+    agents_free: Ints
+    agents_busy: Ints
+    in_flight: Ints  # placed and not answered yet (intended, sent, ringing)
+    analysing: Ints
+    waiting: Ints  # answered persons without an agent
+    live_answers: Ints  # in the abandon window
+    abandoned: Ints
+    leads: Ints
+    trunks: Trunks = field(default_factory=Trunks)
+    ringing: Ragged = field(default_factory=Ragged)
+    ringing_signal: Ints = field(default_factory=_ints)  # Signal per ringing call
+    talking: Ragged = field(default_factory=Ragged)
+    wrapping: Ragged = field(default_factory=Ragged)
+    tick: float = 1.0  # s until the next decision
+
+    def __post_init__(self) -> None:
+        n = len(self.mode)
+        for name in (
+            "ratio", "ratio_cap", "target_abandon", "connect_window", "agents_free",
+            "agents_busy", "in_flight", "analysing", "waiting", "live_answers", "abandoned",
+            "leads",
+        ):  # fmt: skip
+            if getattr(self, name).shape != (n,):
+                raise ValueError(f"{name}: expected shape ({n},), got {getattr(self, name).shape}")
+
+    @property
+    def rows(self) -> int:
+        return len(self.mode)
