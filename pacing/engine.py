@@ -87,7 +87,7 @@ def _trunks(given: PacingInput, calls: Ints, binding: Ints) -> tuple[Ints, Ints]
         : given.rows
     ]
     granted = np.minimum(np.floor(exact + 1e-9).astype(np.int64), calls)
-    granted = _largest_remainders(granted, exact, calls, int(room.sum()))
+    granted = _largest_remainders(granted, exact.astype(np.float64), calls, int(room.sum()))
     short = granted < calls
     no_lines = np.bincount(trunks.row, weights=lines[trunks.trunk], minlength=given.rows)
     no_tokens = np.bincount(trunks.row, weights=tokens[trunks.trunk], minlength=given.rows)
