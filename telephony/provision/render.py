@@ -20,10 +20,10 @@ _NAME = re.compile(r"^[a-z][a-z0-9-]{0,39}$")
 #: What the dialplan, AMI and the trunks need; nothing else is loaded.
 MODULES = (
     "res_sorcery_config", "res_sorcery_memory", "res_sorcery_astdb", "res_timing_timerfd",
-    "res_musiconhold", "codec_ulaw", "codec_alaw", "codec_gsm", "format_wav", "format_pcm",
+    "codec_ulaw", "codec_alaw", "codec_gsm", "format_wav", "format_pcm",
     "format_gsm", "res_rtp_asterisk", "bridge_builtin_features", "bridge_builtin_interval_features",
     "bridge_holding", "bridge_native_rtp", "bridge_simple", "bridge_softmix", "chan_bridge_media",
-    "res_pjproject", "res_pjsip", "res_pjsip_session", "chan_pjsip",
+    "res_pjproject", "res_pjsip", "res_pjsip_session", "res_pjsip_pubsub", "chan_pjsip",
     "res_pjsip_authenticator_digest", "res_pjsip_outbound_authenticator_digest",
     "res_pjsip_endpoint_identifier_ip", "res_pjsip_endpoint_identifier_user",
     "res_pjsip_registrar", "res_pjsip_sdp_rtp", "res_pjsip_caller_id", "res_pjsip_nat",
@@ -31,7 +31,8 @@ MODULES = (
     "app_amd", "app_bridgewait", "app_confbridge", "app_mixmonitor", "app_playback",
     "app_playtones", "app_userevent", "app_celgenuserevent", "app_verbose", "app_cdr",
     "func_callerid", "func_cdr", "func_channel", "func_logic", "func_strings", "func_math",
-    "func_periodic_hook", "cdr_custom", "cel_custom", "res_manager_devicestate",
+    "func_cut", "func_groupcount", "func_uri", "app_chanspy",
+    "func_periodic_hook", "func_pjsip_endpoint", "res_cdrel_custom", "cdr_custom", "cel_custom",
 )  # fmt: skip
 
 

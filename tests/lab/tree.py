@@ -1,4 +1,4 @@
-"""The private Asterisk tree: a real Asterisk as a plain process, without root and without containers.
+"""The private Asterisk tree: a real Asterisk as a plain process, no root and no containers.
 
 Debian's own packages are downloaded and unpacked into a folder (never installed), from the mirror
 that this machine's apt is configured with. Built once, cached, shared by tests, benches and
