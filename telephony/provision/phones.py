@@ -37,7 +37,7 @@ def section(phone: Phone) -> str:
         f"[{name}]", "type = endpoint", "context = dialer-refuse", "disallow = all",
         "allow = ulaw,alaw" if not phone.webrtc else "allow = opus,ulaw",
         "direct_media = no", "rtp_symmetric = yes", "force_rport = yes", "rewrite_contact = no",
-        "redirect_method = user", f"aors = {name}",
+        "redirect_method = user", "send_connected_line = no", f"aors = {name}",
     ]  # fmt: skip
     if phone.webrtc:
         lines += ["webrtc = yes", "dtls_auto_generate_cert = yes"]

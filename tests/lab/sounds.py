@@ -95,7 +95,7 @@ def write_wav(path: Path, samples: array[int]) -> None:
 
 def make_sounds() -> Path:
     """The folder with the abandon message and tone files (ulaw, for SIPp)."""
-    folder = cache_folder() / "sounds-1"
+    folder = cache_folder() / "sounds-2"
     if (folder / "complete").exists():
         return folder
     folder.mkdir(parents=True, exist_ok=True)
@@ -109,7 +109,7 @@ def make_sounds() -> Path:
         )  # fmt: skip
     else:
         raise RuntimeError("espeak-ng and sox are needed for the lab's sounds: run make setup")
-    for frequency in (400, 600, 800, 1000):
+    for frequency in (400, 500, 600, 800, 1000):
         (folder / f"tone{frequency}.ul").write_bytes(to_ulaw(sine(frequency, 20.0)))
     (folder / "complete").touch()
     return folder

@@ -1,0 +1,138 @@
+"""SIPp as the called public and as agents' phones, with SIPp's own log as the truth."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+from tests.lab.process import Child, until
+from tests.lab.scenario import phone_scenario, public_scenario
+from tests.lab.sounds import make_sounds
+
+
+@dataclass(slots=True)
+class PublicCall:
+    """What SIPp did with one INVITE. `ends` holds the log words in order."""
+
+    call_id: str
+    number: str
+    at: float  # s since SIPp started
+    ends: list[str] = field(default_factory=list)
+    end_at: float = 0.0
+
+    @property
+    def answered(self) -> bool:
+        return "ANSWERED" in self.ends
+
+
+def read_truth(path: Path) -> list[PublicCall]:
+    """The calls in SIPp's log, in the order of their INVITEs; broken lines are skipped."""
+    calls: dict[str, PublicCall] = {}
+    if not path.exists():
+        return []
+    for line in path.read_text(errors="replace").splitlines():
+        parts = line.split("|")
+        if len(parts) != 5 or not parts[0].endswith("TRUTH"):
+            continue
+        _, call_id, what, tick, called = parts
+        if not tick.strip().isdigit():
+            continue
+        at = int(tick) / 1000
+        if what == "INVITE":
+            number = called if called.startswith("+") else "+" + called
+            calls.setdefault(call_id, PublicCall(call_id, number, at))
+        elif call_id in calls:
+            calls[call_id].ends.append(what)
+            calls[call_id].end_at = at
+    return list(calls.values())
+
+
+class Sipp:
+    """One SIPp process with a scenario, on an address of its own."""
+
+    def __init__(self, name: str, scenario: str, *, host: str, port: int, rtp_port: int) -> None:
+        self.name, self._scenario, self.host, self.port = name, scenario, host, port
+        self._rtp_port = rtp_port
+        self.folder = Path(tempfile.mkdtemp(prefix=f"sipp-{name}-"))
+        self._child: Child | None = None
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "truth.log"
+
+    @property
+    def errors(self) -> str:
+        path = self.folder / "errors.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    async def start(self) -> None:
+        sipp = shutil.which("sipp")
+        if sipp is None:
+            raise RuntimeError("sipp is not installed: run make setup")
+        (self.folder / "scenario.xml").write_text(self._scenario)
+        self._child = await Child.start(
+            self.name,
+            [
+                sipp, "-sf", "scenario.xml", "-i", self.host, "-mi", self.host,
+                "-p", str(self.port), "-mp", str(self._rtp_port),
+                "-nostdin", "-trace_logs", "-log_file", "truth.log",
+                "-trace_err", "-error_file", "errors.log", "-watchdog_minor_threshold", "20000",
+                "-watchdog_major_threshold", "60000", "-buff_size", "4000000",
+            ],
+            log=self.folder / "out.log",
+            cwd=self.folder,
+        )  # fmt: skip
+        await until(self._listening, timeout=10, what=f"{self.name} to listen")
+
+    def _listening(self) -> bool:
+        assert self._child is not None
+        if not self._child.alive:
+            raise RuntimeError(f"{self.name} ended at start:\n{self._child.tail()}")
+        wanted = f"{_hex(self.host)}:{self.port:04X}"
+        return any(wanted in line for line in Path("/proc/net/udp").read_text().splitlines())
+
+    async def stop(self) -> None:
+        if self._child is not None:
+            await self._child.stop(timeout=2.0)
+
+    async def __aenter__(self) -> Sipp:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def truth(self) -> list[PublicCall]:
+        return read_truth(self.log)
+
+    async def truth_of(self, count: int, *, timeout: float) -> list[PublicCall]:
+        """The calls once `count` of them have ended; raises TimeoutError."""
+        await until(
+            lambda: sum(bool(c.ends) for c in self.truth()) >= count,
+            timeout=timeout,
+            what=f"{count} calls to end",
+        )
+        return self.truth()
+
+
+def _hex(host: str) -> str:
+    return "".join(f"{int(part):02X}" for part in reversed(host.split(".")))
+
+
+def public(*, host: str = "127.0.0.2", port: int = 5070, rtp_port: int = 40000) -> Sipp:
+    """The called public, as a trunk peer."""
+    return Sipp("public", public_scenario(make_sounds()), host=host, port=port, rtp_port=rtp_port)
+
+
+def phones(*, host: str = "127.0.0.3", port: int = 5080, rtp_port: int = 48000) -> Sipp:
+    """Agents' phones, all at one address: sip:<endpoint>@host:port."""
+    return Sipp("phones", phone_scenario(make_sounds()), host=host, port=port, rtp_port=rtp_port)
