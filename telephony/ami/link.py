@@ -1,0 +1,171 @@
+"""A kept AMI connection: login, pings, reconnection with jitter.
+
+Nothing is queued while the link is down: an action then raises NotSent. After each login the owner
+is asked to resynchronise before events are believed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+import structlog
+from panoramisk.message import Message
+
+from telephony.ami.wire import Value, Wire
+from telephony.switch import NotSent, Refused, SwitchError
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LinkSettings:
+    """Times in seconds."""
+
+    host: str
+    port: int
+    user: str
+    secret: str
+    answer: float = 5.0  # an action's answer
+    ping: float = 5.0  # between pings; a half-open link is noticed after ping + answer
+    connect: float = 5.0
+    least_backoff: float = 0.2
+    most_backoff: float = 5.0
+    events: str = "on"
+
+
+class Link:
+    """One account's connection to one Asterisk, kept up until `stop`."""
+
+    def __init__(
+        self,
+        settings: LinkSettings,
+        *,
+        on_event: Callable[[Message], None],
+        on_up: Callable[[], Awaitable[None]],
+        on_down: Callable[[str], None],
+        rng: random.Random,
+    ) -> None:
+        self._settings, self._on_event = settings, on_event
+        self._on_up, self._on_down, self._rng = on_up, on_down, rng
+        self._wire: Wire | None = None
+        self._ids = itertools.count(1)
+        self._task: asyncio.Task[None] | None = None
+        self._gone = asyncio.Event()
+        self.up = False
+        self.connects = 0
+        self.last_error = ""
+
+    async def start(self) -> None:
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(
+                self._keep(), name=f"ami-{self._settings.host}:{self._settings.port}"
+            )
+
+    async def stop(self) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        if self._wire is not None:
+            self._wire.close("stopped")
+
+    def post(self, name: str, fields: Mapping[str, Value], *, action_id: str = "") -> None:
+        """Write and do not wait; its response is ignored."""
+        if self._wire is None or not self.up:
+            raise NotSent("the AMI link is down")
+        self._wire.post(name, action_id or self._next_id(), fields)
+
+    async def ask(
+        self, name: str, fields: Mapping[str, Value], *, action_id: str = ""
+    ) -> list[Message]:
+        """The answer to one action; raises NotSent, Refused or Unanswered."""
+        if self._wire is None or not self.up:
+            raise NotSent("the AMI link is down")
+        return await self._ask(self._wire, name, fields, action_id=action_id)
+
+    def cut(self, reason: str) -> None:
+        """Drop the connection; it is made again."""
+        if self._wire is not None:
+            self._wire.close(reason)
+
+    async def _ask(
+        self, wire: Wire, name: str, fields: Mapping[str, Value], *, action_id: str = ""
+    ) -> list[Message]:
+        answer = await wire.ask(
+            name, action_id or self._next_id(), fields, timeout=self._settings.answer
+        )
+        if str(answer[0].get("response", "")).lower() in ("error", "fail", "failure"):
+            raise Refused(str(answer[0].get("message") or "refused"))
+        return answer
+
+    def _next_id(self) -> str:
+        return f"d{next(self._ids)}"
+
+    async def _keep(self) -> None:
+        backoff = self._settings.least_backoff
+        while True:
+            self._gone.clear()
+            try:
+                await self._connect()
+                backoff = self._settings.least_backoff
+                await self._ping_until_gone()
+            except (OSError, SwitchError, TimeoutError) as error:
+                self.last_error = str(error)
+                log.warning("AMI link failed", action="ami_failed", error=str(error))
+            finally:
+                self._went_down(self.last_error or "closed")
+            # Full jitter: many dialers must not come back in step.
+            await asyncio.sleep(self._rng.uniform(0.5, 1.0) * backoff)
+            backoff = min(backoff * 2, self._settings.most_backoff)
+
+    async def _connect(self) -> None:
+        settings = self._settings
+        loop = asyncio.get_running_loop()
+
+        def lost(reason: str) -> None:
+            self.last_error = reason
+            self._gone.set()
+            if wire is self._wire:
+                self._went_down(reason)
+
+        wire = Wire(on_event=self._on_event, on_lost=lost)
+        async with asyncio.timeout(settings.connect):
+            await loop.create_connection(lambda: wire, settings.host, settings.port)
+            await wire.banner
+        self._wire = wire
+        try:
+            await self._ask(
+                wire,
+                "Login",
+                {
+                    "Username": settings.user,
+                    "Secret": settings.secret,
+                    "Events": settings.events,
+                },
+            )
+        except Refused as error:
+            wire.close("login refused")
+            raise Refused(f"AMI login refused for {settings.user}: {error}") from None
+        self.up = True
+        self.connects += 1
+        self.last_error = ""
+        await self._on_up()
+
+    async def _ping_until_gone(self) -> None:
+        while not self._gone.is_set():
+            try:
+                await asyncio.wait_for(self._gone.wait(), self._settings.ping)
+            except TimeoutError:
+                await self.ask("Ping", {})
+
+    def _went_down(self, reason: str) -> None:
+        wire, self._wire = self._wire, None
+        was_up, self.up = self.up, False
+        if wire is not None:
+            wire.close(reason)
+        if was_up:
+            self._on_down(reason)
