@@ -1,4 +1,4 @@
-"""From causes to how the network ended a call. Pure; the table is measured, see docs/telephony.md."""
+"""From causes to how the network ended a call. Pure; measured, see docs/telephony.md."""
 
 from __future__ import annotations
 

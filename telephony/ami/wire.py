@@ -107,7 +107,7 @@ class Wire(AMIProtocol):  # type: ignore[misc]  # panoramisk has no types
             self.dropped += 1
             return
         action_id = str(message.get("actionid") or "")
-        if "response" in message:
+        if "event" not in message:
             self._response(action_id, message)
         elif action_id in self._lists:
             self._lists[action_id].append(message)
