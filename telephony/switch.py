@@ -43,14 +43,8 @@ class Originate:
     connect_window: float  # seconds the person may wait in silence
     abandon_sound: str  # Asterisk sound name of the abandon message
     analyse: bool = False  # answering-machine detection first
+    record: str = ""  # file for the conversation, relative to the node's recording folder
     variables: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """Record the whole call into `path`, relative to the node's recording folder."""
-
-    path: str
 
 
 class Switch(Protocol):
@@ -82,9 +76,7 @@ class Switch(Protocol):
         """Call an agent's phone (`endpoint` is a PJSIP endpoint's name); it parks when answered."""
         ...
 
-    async def bridge(
-        self, call_id: CallId, leg_id: LegId, *, beep: bool = True, record: Record | None = None
-    ) -> None:
+    async def bridge(self, call_id: CallId, leg_id: LegId, *, beep: bool = True) -> None:
         """Join a person to an agent's leg. `CallBridged` says when both are in one bridge."""
         ...
 
@@ -101,8 +93,6 @@ class Switch(Protocol):
     async def play(self, channel_id: CallId | LegId, sound: str) -> None:
         """Play a sound to a channel that is not bridged; a leg parks again afterwards."""
         ...
-
-    async def record(self, call_id: CallId, record: Record) -> None: ...
 
     async def stop_recording(self, call_id: CallId) -> None: ...
 

@@ -20,7 +20,7 @@ from dialer.engine.agents import AgentDesk, Post
 from dialer.engine.state import Agent, Call, Campaign
 from dialer.engine.tasks import TaskGroup
 from telephony.clock import Clock
-from telephony.switch import Record, Switch, SwitchError, Unanswered
+from telephony.switch import Switch, SwitchError, Unanswered
 
 log = structlog.get_logger(__name__)
 
@@ -152,14 +152,9 @@ class Router:
         }
 
     async def _bridge(self, call: Call, agent: Agent) -> None:
-        campaign = self._campaigns.get(call.campaign_id)
-        record = None
-        if campaign is not None and campaign.view.settings.record:
-            day = call.intended_at.strftime("%Y/%m/%d")
-            record = Record(f"{day}/{call.key}.wav")
         leg_id = agent.leg_id
         try:
-            await self._switch_for(call.node).bridge(call.key, leg_id, record=record)
+            await self._switch_for(call.node).bridge(call.key, leg_id)
         except Unanswered:
             # It may stand or not. A person in an unknown place is better ended than left alone.
             if call.state is CallState.CONNECTING:

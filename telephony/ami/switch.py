@@ -29,9 +29,7 @@ from telephony.switch import (
     EventSink,
     NotSent,
     Originate,
-    Record,
     Refused,
-    SwitchError,
 )
 
 log = structlog.get_logger(__name__)
@@ -154,6 +152,8 @@ class AmiSwitch:
             raise NotSent("the caller id is not a number")
         if not _SOUND.match(request.abandon_sound):
             raise NotSent("the abandon sound's name is not one")
+        if request.record and (not _PATH.match(request.record) or ".." in request.record):
+            raise NotSent("the recording's path is not one")
         variables = {
             **request.variables,
             "DIALER_ID": request.call_id,
@@ -161,6 +161,8 @@ class AmiSwitch:
             "DIALER_WINDOW": f"{request.connect_window:g}",
             "DIALER_ABANDON_SOUND": request.abandon_sound,
         }
+        if request.record:
+            variables["DIALER_RECORD"] = request.record
         await self._originate(
             request.call_id,
             leg=False,
@@ -169,6 +171,7 @@ class AmiSwitch:
             ring_timeout=request.ring_timeout,
             caller_id=request.caller_id,
             variables=variables,
+            record=request.record,
         )
 
     async def call_leg(
@@ -194,6 +197,7 @@ class AmiSwitch:
         ring_timeout: float,
         caller_id: str,
         variables: Mapping[str, str],
+        record: str = "",
     ) -> None:
         for key, value in variables.items():
             if not _NAME.match(key) or not _VALUE.match(value):
@@ -212,33 +216,21 @@ class AmiSwitch:
         }
         if caller_id:
             fields["CallerID"] = f'"{caller_id}" <{caller_id}>'
-        self.tracker.expect(channel_id, leg=leg)
+        if record:
+            fields["PreDialGoSub"] = "dialer-before,s,1"
+        self.tracker.expect(channel_id, leg=leg, recording=record)
         try:
             await self.link.ask("Originate", fields, action_id=channel_id)
         except (NotSent, Refused):
             self.tracker.forget(channel_id)
             raise
 
-    async def bridge(
-        self, call_id: CallId, leg_id: LegId, *, beep: bool = True, record: Record | None = None
-    ) -> None:
+    async def bridge(self, call_id: CallId, leg_id: LegId, *, beep: bool = True) -> None:
         fields = {
             "Channel1": _name(call_id, "call id"),
             "Channel2": _name(leg_id, "leg id"),
             "Tone": "Channel2" if beep else "no",
         }
-        asked = asyncio.ensure_future(self._bridge_retrying(fields))
-        try:
-            if record is not None:
-                await asyncio.sleep(0)  # the Bridge is written first: the person waits for it
-                try:
-                    await self.record(call_id, record)
-                except SwitchError as error:  # the conversation goes on without
-                    log.warning("not recorded", action="record_failed", error=str(error))
-        finally:
-            await asked
-
-    async def _bridge_retrying(self, fields: Mapping[str, str]) -> None:
         try:
             await self.link.ask("Bridge", fields)
         except Refused as error:
@@ -282,14 +274,6 @@ class AmiSwitch:
             },
         )
         await self.redirect(channel_id, context="dialer-play", exten="s")
-
-    async def record(self, call_id: CallId, record: Record) -> None:
-        if not _PATH.match(record.path) or ".." in record.path:
-            raise NotSent("the recording's path is not one")
-        await self.link.ask(
-            "MixMonitor", {"Channel": _name(call_id, "call id"), "File": record.path}
-        )
-        self.tracker.recording(call_id, record.path)
 
     async def stop_recording(self, call_id: CallId) -> None:
         await self.link.ask("StopMixMonitor", {"Channel": _name(call_id, "call id")})

@@ -57,6 +57,7 @@ class Track:
     ended_by_us: bool = False
     bridge: str = ""
     partner: str = ""
+    bridged: bool = False  # at any time
     recording: str = ""
 
 
@@ -82,9 +83,9 @@ class Tracker:
 
     # -- what the switch tells
 
-    def expect(self, channel_id: str, *, leg: bool) -> None:
-        """An Originate with this id is about to leave."""
-        self._tracks[channel_id] = Track(leg=leg)
+    def expect(self, channel_id: str, *, leg: bool, recording: str = "") -> None:
+        """An Originate with this id is about to leave; `recording`: its file, if it has one."""
+        self._tracks[channel_id] = Track(leg=leg, recording=recording)
 
     def forget(self, channel_id: str) -> None:
         """It certainly did not leave, or was refused."""
@@ -99,11 +100,6 @@ class Tracker:
         if track is not None:
             track.ended_by_us = not track.far_first
             track.cancelled = not track.answered
-
-    def recording(self, channel_id: str, path: str) -> None:
-        track = self._tracks.get(channel_id)
-        if track is not None:
-            track.recording = path
 
     def link_lost(self) -> None:
         """Events were missed: responses that were due will not come any more."""
@@ -144,7 +140,7 @@ class Tracker:
             if len(calls) == 1 and len(legs) == 1:
                 call = self._tracks[calls[0]]
                 if not call.partner:
-                    call.partner = legs[0]
+                    call.partner, call.bridged = legs[0], True
                     self._tell(CallBridged(self._node, self._now(), calls[0], legs[0], bridge_id))
 
     # -- what AMI tells
@@ -244,7 +240,7 @@ class Tracker:
             call_id, leg_id = (other_id, channel_id) if track.leg else (channel_id, other_id)
             call = self._tracks[call_id]
             if not call.partner:
-                call.partner = leg_id
+                call.partner, call.bridged = leg_id, True
                 self._tell(CallBridged(self._node, self._now(), call_id, leg_id, bridge_id))
 
     def _leave(self, message: Message) -> None:
@@ -337,7 +333,7 @@ class Tracker:
                 self._node, now, channel_id, end, track.answered, track.cause, track.tech_cause
             )
         )
-        if track.recording:
+        if track.recording and track.bridged:
             self._tell(RecordingEnded(self._node, now, channel_id, track.recording))
 
 
