@@ -53,6 +53,8 @@ class AmiAccount:
     secret: str
     provision_user: str = ""
     provision_secret: str = ""
+    record_user: str = ""  # '' = nothing is recorded on this node
+    record_secret: str = ""
     answer: float = 5.0  # s an action may take
     ping: float = 5.0  # s between pings
 
@@ -87,7 +89,30 @@ class AmiSwitch:
             on_down=self._on_down,
             rng=self._rng,
         )
+        self._recorder = self._record_link() if account.record_user else None
         self._is_up = False
+
+    def _record_link(self) -> Link:
+        """Recordings have an account of their own: MixMonitor needs a right calls must not have."""
+        account = self._account
+
+        async def up() -> None: ...
+
+        return Link(
+            LinkSettings(
+                account.host,
+                account.port,
+                account.record_user,
+                account.record_secret,
+                answer=account.answer,
+                ping=account.ping,
+                events="off",
+            ),
+            on_event=lambda message: None,
+            on_up=up,
+            on_down=lambda reason: None,
+            rng=self._rng,
+        )
 
     @property
     def node(self) -> str:
@@ -99,9 +124,13 @@ class AmiSwitch:
 
     async def start(self) -> None:
         await self.link.start()
+        if self._recorder is not None:
+            await self._recorder.start()
 
     async def stop(self) -> None:
         await self.link.stop()
+        if self._recorder is not None:
+            await self._recorder.stop()
 
     # -- events -----------------------------------------------------------------------------------
 
@@ -120,7 +149,17 @@ class AmiSwitch:
                     "Setvar",
                     {"Channel": event.call_id, "Variable": "DIALER_TAKEN", "Value": "1"},
                 )
+            self._start_recording(event.call_id)
         self._sink(event)
+
+    def _start_recording(self, call_id: CallId) -> None:
+        path = self.tracker.recording_of(call_id)
+        if not path or self._recorder is None:
+            return
+        try:
+            self._recorder.post("MixMonitor", {"Channel": call_id, "File": path})
+        except NotSent as error:  # the conversation goes on without
+            log.error("not recorded", action="record_failed", call=call_id, error=str(error))
 
     def _on_down(self, reason: str) -> None:
         was, self._is_up = self._is_up, False
@@ -161,8 +200,6 @@ class AmiSwitch:
             "DIALER_WINDOW": f"{request.connect_window:g}",
             "DIALER_ABANDON_SOUND": request.abandon_sound,
         }
-        if request.record:
-            variables["DIALER_RECORD"] = request.record
         await self._originate(
             request.call_id,
             leg=False,
@@ -216,8 +253,6 @@ class AmiSwitch:
         }
         if caller_id:
             fields["CallerID"] = f'"{caller_id}" <{caller_id}>'
-        if record:
-            fields["PreDialGoSub"] = "dialer-before,s,1"
         self.tracker.expect(channel_id, leg=leg, recording=record)
         try:
             await self.link.ask("Originate", fields, action_id=channel_id)
@@ -276,7 +311,9 @@ class AmiSwitch:
         await self.redirect(channel_id, context="dialer-play", exten="s")
 
     async def stop_recording(self, call_id: CallId) -> None:
-        await self.link.ask("StopMixMonitor", {"Channel": _name(call_id, "call id")})
+        if self._recorder is None:
+            raise Refused(f"node {self.node} records nothing")
+        await self._recorder.ask("StopMixMonitor", {"Channel": _name(call_id, "call id")})
 
     async def pause_recording(self, call_id: CallId, *, paused: bool) -> None:
         await self.link.ask(

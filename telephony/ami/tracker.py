@@ -101,6 +101,11 @@ class Tracker:
             track.ended_by_us = not track.far_first
             track.cancelled = not track.answered
 
+    def recording_of(self, channel_id: str) -> str:
+        """The file this call is to be recorded in, or ''."""
+        track = self._tracks.get(channel_id)
+        return track.recording if track is not None else ""
+
     def link_lost(self) -> None:
         """Events were missed: responses that were due will not come any more."""
         for track in self._tracks.values():

@@ -29,7 +29,7 @@ MODULES = (
     "res_pjsip_registrar", "res_pjsip_sdp_rtp", "res_pjsip_caller_id", "res_pjsip_nat",
     "res_pjsip_logger", "res_pjsip_rfc3326", "res_pjsip_dtmf_info", "pbx_config",
     "app_amd", "app_bridgewait", "app_confbridge", "app_mixmonitor", "app_playback",
-    "app_playtones", "app_stack", "app_userevent", "app_celgenuserevent", "app_verbose", "app_cdr",
+    "app_playtones", "app_userevent", "app_celgenuserevent", "app_verbose", "app_cdr",
     "func_callerid", "func_cdr", "func_channel", "func_logic", "func_strings", "func_math",
     "func_cut", "func_groupcount", "func_uri", "app_chanspy",
     "func_periodic_hook", "func_pjsip_endpoint", "res_cdrel_custom", "cdr_custom", "cel_custom",
@@ -60,6 +60,8 @@ class Ami:
     provision_secret: str
     user: str = "dialer"
     provision_user: str = "provision"
+    record_user: str = "recorder"
+    record_secret: str = ""  # '' = this node records nothing
     bind: str = "127.0.0.1"
     permit: tuple[str, ...] = ("127.0.0.0/8",)
 

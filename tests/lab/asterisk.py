@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
+from telephony.ami import AmiAccount
 from telephony.provision.phones import Phone, write_phones
 from telephony.provision.render import (
     Ami,
@@ -47,6 +48,7 @@ class LabAsterisk:
         self.ami_port = free_port()
         self.sip_port = free_port(kind=socket.SOCK_DGRAM)
         self.secret, self.provision_secret = secrets.token_urlsafe(16), secrets.token_urlsafe(16)
+        self.record_secret = secrets.token_urlsafe(16)
         self._tree: AsteriskTree = ensure_tree()
         self._child: Child | None = None
         first = LabAsterisk._rtp
@@ -80,6 +82,20 @@ class LabAsterisk:
         assert self._child is not None
         return self._child.process.pid
 
+    def account(self) -> AmiAccount:
+        """How a switch reaches this node."""
+        return AmiAccount(
+            node=self.name,
+            host="127.0.0.1",
+            port=self.ami_port,
+            user="dialer",
+            secret=self.secret,
+            provision_user="provision",
+            provision_secret=self.provision_secret,
+            record_user="recorder",
+            record_secret=self.record_secret,
+        )
+
     # -- life
 
     def configure(self) -> None:
@@ -99,7 +115,12 @@ class LabAsterisk:
                     run=str(self.folder / "run"),
                     log=str(self.folder / "log"),
                 ),
-                ami=Ami(self.ami_port, self.secret, self.provision_secret),
+                ami=Ami(
+                    self.ami_port,
+                    self.secret,
+                    self.provision_secret,
+                    record_secret=self.record_secret,
+                ),
                 sip=Sip(self.sip_port),
                 rtp=self._rtp_range,
                 trunks=self.trunks,
