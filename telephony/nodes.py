@@ -1,0 +1,65 @@
+"""Several Asterisk nodes as one switchboard: started, stopped and asked together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+from telephony.events import NodeDown, NodeUp, SwitchEvent
+from telephony.switch import EventSink, NotSent, Switch
+
+
+class Switchboard:
+    """Owns the switches; their events come out of one sink, in order for each node.
+
+    `make` builds a node's switch around the sink it is given.
+    """
+
+    def __init__(self, makers: Mapping[str, Callable[[EventSink], Switch]]) -> None:
+        self._sinks: list[EventSink] = []
+        self._changed = asyncio.Event()
+        self._switches = {name: make(self._on_event) for name, make in makers.items()}
+
+    @property
+    def names(self) -> Sequence[str]:
+        return tuple(self._switches)
+
+    def switch(self, node: str) -> Switch:
+        """The node's switch; raises NotSent for an unknown one."""
+        try:
+            return self._switches[node]
+        except KeyError:
+            raise NotSent(f"no Asterisk node {node!r}") from None
+
+    def up(self) -> list[Switch]:
+        return [s for s in self._switches.values() if s.is_up]
+
+    def down(self) -> list[str]:
+        return [name for name, s in self._switches.items() if not s.is_up]
+
+    def listen(self, sink: EventSink) -> None:
+        """Add a listener (an engine); each hears everything."""
+        self._sinks.append(sink)
+
+    def unlisten(self, sink: EventSink) -> None:
+        self._sinks.remove(sink)
+
+    async def start(self) -> None:
+        for switch in self._switches.values():
+            await switch.start()
+
+    async def stop(self) -> None:
+        for switch in self._switches.values():
+            await switch.stop()
+
+    async def all_up(self) -> None:
+        """Return when every node is up."""
+        while self.down():
+            self._changed.clear()
+            await self._changed.wait()
+
+    def _on_event(self, event: SwitchEvent) -> None:
+        if isinstance(event, (NodeUp, NodeDown)):
+            self._changed.set()
+        for sink in self._sinks:
+            sink(event)
