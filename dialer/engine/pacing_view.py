@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -85,7 +86,9 @@ def pacing_input(
         elif call.state in _WAITING:
             states[at, "waiting"] += 1
 
-    def per_row(values: list[float] | list[int], kind: type) -> np.ndarray:  # type: ignore[type-arg]
+    def per_row(
+        values: list[float] | list[int], kind: type
+    ) -> np.ndarray[tuple[int, ...], np.dtype[Any]]:
         return np.array(values, dtype=kind)
 
     settings = [row.campaign.view.settings for row in rows]

@@ -1,0 +1,71 @@
+"""The engine's question to the rules: one lead, one campaign, now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from dialer.compliance.check import Allow, Block, Defer, Request, check
+from dialer.compliance.profile import UnknownProfile, laboratory_allowed, load_profile
+from dialer.domain.campaign import CampaignView
+from dialer.domain.work import ClaimedLead
+from dialer.engine.state import Agent
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """May be called; the compact verdict goes with the attempt."""
+
+    profile: str
+    compact: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Postpone:
+    until: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    reason: str
+
+
+class Permission:
+    """Asks `dialer.compliance`; the laboratory profile only while all trunks are on loopback."""
+
+    def __init__(self, trunk_hosts: Callable[[], tuple[str, ...]]) -> None:
+        self._trunk_hosts = trunk_hosts
+
+    def ask(
+        self, lead: ClaimedLead, campaign: CampaignView, *, now: datetime, agent: Agent | None
+    ) -> Permit | Postpone | Refuse:
+        """Permit, Postpone or Refuse; an unknown profile refuses."""
+        try:
+            profile = load_profile(campaign.settings.rules_profile)
+        except UnknownProfile:
+            return Refuse("unknown_rules_profile")
+        if profile.laboratory and not laboratory_allowed(self._trunk_hosts()):
+            return Refuse("laboratory_needs_loopback_trunks")
+        verdict = check(
+            Request(
+                number=lead.number,
+                region=lead.region,
+                zone=lead.zone,
+                consent=lead.consent,
+                assisted=agent is not None,
+                history=lead.history,
+                settings=campaign.settings,
+                now=now,
+            ),
+            profile,
+        )
+        match verdict:
+            case Allow():
+                return Permit(profile.key, verdict.compact())
+            case Defer(until, reason):
+                return Postpone(until, reason)
+            case Block(reason):
+                return Refuse(reason)
