@@ -62,7 +62,7 @@ class CallDesk:
         post: Post,
         clock: Clock,
         concluded: Callable[[Call, Outcome, CallEnded], None],
-        do_not_call: Callable[[UUID, str], None],
+        do_not_call: Callable[[UUID, str], object],
     ) -> None:
         self._campaigns, self._desk, self._router = campaigns, desk, router
         self._put, self._post, self._clock = put, post, clock

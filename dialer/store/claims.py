@@ -1,0 +1,251 @@
+"""Claiming leads: exclusive, with the person and the number reserved in the same transaction."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from dialer.domain.call import FREE_OUTCOMES, Outcome
+from dialer.domain.lead import LeadState
+from dialer.domain.work import ClaimedLead, ContactHistory
+from dialer.store import schema as t
+
+_HISTORY = timedelta(days=31)
+#: Due callbacks first, then due retries, then new ones in list order.
+_ORDER = (LeadState.CALLBACK, LeadState.RETRY, LeadState.NEW)
+_COLUMNS = (
+    t.lead.c.id,
+    t.lead.c.client_id,
+    t.lead.c.campaign_id,
+    t.lead.c.list_id,
+    t.lead.c.customer_id,
+    t.lead.c.number_id,
+    t.lead.c.number,
+    t.lead.c.state,
+    t.lead.c.next_at,
+    t.lead.c.callback_agent,
+    t.customer.c.name,
+    t.customer.c.zone,
+    t.customer.c.consent,
+    t.customer.c.attributes,
+    t.phone_number.c.region,
+    t.phone_number.c.kind,
+)
+_JOINED = t.lead.join(t.customer, t.customer.c.id == t.lead.c.customer_id).join(
+    t.phone_number, t.phone_number.c.id == t.lead.c.number_id
+)
+
+
+def subjects(client_id: UUID, customer_id: UUID, number: str) -> tuple[str, str]:
+    """What is reserved for one lead: its person and its number."""
+    return f"p:{customer_id}", f"n:{number}"
+
+
+async def due(
+    connection: AsyncConnection, campaign_id: UUID, *, limit: int, now: datetime, lock: bool
+) -> list[sa.Row[Any]]:
+    """Due leads in order whose person and number nobody holds, locked where the database can."""
+    rows: list[sa.Row[Any]] = []
+    held = t.reservation
+    for state in _ORDER:
+        if len(rows) >= limit:
+            break
+        query = (
+            sa.select(*_COLUMNS)
+            .select_from(_JOINED)
+            .where(t.lead.c.campaign_id == campaign_id, t.lead.c.state == state.value)
+            .where(
+                ~sa.exists().where(
+                    held.c.client_id == t.lead.c.client_id,
+                    held.c.subject == sa.literal("n:") + t.lead.c.number,
+                )
+            )
+            .order_by(
+                t.lead.c.position if state is LeadState.NEW else t.lead.c.next_at,
+                t.lead.c.position,
+            )
+            .limit(limit - len(rows))
+        )
+        if state is not LeadState.NEW:
+            query = query.where(sa.or_(t.lead.c.next_at.is_(None), t.lead.c.next_at <= now))
+        if lock:
+            query = query.with_for_update(of=t.lead, skip_locked=True)
+        rows.extend((await connection.execute(query)).all())
+    return rows
+
+
+async def one(connection: AsyncConnection, lead_id: UUID) -> sa.Row[Any] | None:
+    """One lead that may be claimed by hand, finished ones too."""
+    states = [s.value for s in (*_ORDER, LeadState.DONE)]
+    query = (
+        sa.select(*_COLUMNS)
+        .select_from(_JOINED)
+        .where(t.lead.c.id == lead_id, t.lead.c.state.in_(states))
+    )
+    return (await connection.execute(query)).one_or_none()
+
+
+async def reserve(
+    connection: AsyncConnection, rows: Sequence[sa.Row[Any]], *, pool_id: UUID
+) -> list[sa.Row[Any]]:
+    """Those rows whose person *and* number could be reserved; the others keep their state."""
+    if not rows:
+        return []
+    values = [
+        {"client_id": r.client_id, "subject": s, "pool_id": pool_id, "lead_id": r.id}
+        for r in rows
+        for s in subjects(r.client_id, r.customer_id, r.number)
+    ]
+    insert = (
+        postgresql.insert(t.reservation)
+        if connection.dialect.name == "postgresql"
+        else sqlite.insert(t.reservation)
+    )
+    query = insert.values(values).on_conflict_do_nothing().returning(t.reservation.c.lead_id)
+    got = Counter((await connection.execute(query)).scalars())
+    won = [r for r in rows if got[r.id] == 2]
+    partial = [lead_id for lead_id, count in got.items() if count == 1]
+    if partial:
+        await connection.execute(
+            sa.delete(t.reservation).where(t.reservation.c.lead_id.in_(partial))
+        )
+    if won:
+        await connection.execute(
+            sa.update(t.lead)
+            .where(t.lead.c.id.in_([r.id for r in won]))
+            .values(state=LeadState.HOPPER.value)
+        )
+    return won
+
+
+async def with_history(
+    connection: AsyncConnection, rows: Sequence[sa.Row[Any]], *, now: datetime
+) -> list[ClaimedLead]:
+    """Claimed leads with what the rules need to know of the person and the number."""
+    if not rows:
+        return []
+    a = t.attempt
+    past = (
+        await connection.execute(
+            sa.select(
+                a.c.client_id, a.c.customer_id, a.c.number, a.c.lead_id, a.c.intended_at,
+                a.c.outcome, a.c.answered_at, a.c.connected_at, a.c.message_played,
+            )
+            .where(
+                a.c.client_id.in_({r.client_id for r in rows}),
+                a.c.intended_at > now - _HISTORY,
+                sa.or_(
+                    a.c.customer_id.in_([r.customer_id for r in rows]),
+                    a.c.number.in_([r.number for r in rows]),
+                ),
+            )
+            .order_by(a.c.intended_at.desc())
+        )
+    ).all()  # fmt: skip
+    blocked = set(
+        (
+            await connection.execute(
+                sa.select(t.do_not_call.c.client_id, t.do_not_call.c.number).where(
+                    t.do_not_call.c.number.in_([r.number for r in rows])
+                )
+            )
+        ).tuples()
+    )
+    by_person: dict[UUID, list[sa.Row[Any]]] = defaultdict(list)
+    by_number: dict[tuple[UUID, str], list[sa.Row[Any]]] = defaultdict(list)
+    for row in past:
+        if row.outcome != Outcome.EXPIRED.value:
+            by_person[row.customer_id].append(row)
+            by_number[row.client_id, row.number].append(row)
+    counts = await outcome_counts(connection, [r.id for r in rows])
+    return [
+        _claimed(
+            row,
+            counts.get(row.id, {}),
+            _history(
+                by_person[row.customer_id],
+                by_number[row.client_id, row.number],
+                blocked=(row.client_id, row.number) in blocked,
+            ),
+        )
+        for row in rows
+    ]
+
+
+async def outcome_counts(
+    connection: AsyncConnection, lead_ids: Sequence[UUID]
+) -> dict[UUID, dict[str, int]]:
+    """Attempts so far by outcome, per lead. Counted from the attempts: a repeated write cannot
+    count twice."""
+    a = t.attempt
+    counts: dict[UUID, dict[str, int]] = defaultdict(dict)
+    query = (
+        sa.select(a.c.lead_id, a.c.outcome, sa.func.count())
+        .where(a.c.lead_id.in_(lead_ids), a.c.outcome.is_not(None))
+        .group_by(a.c.lead_id, a.c.outcome)
+    )
+    for lead_id, outcome, count in (await connection.execute(query)).tuples():
+        counts[lead_id][outcome] = count
+    return counts
+
+
+def attempts_of(counts: Mapping[str, int]) -> int:
+    """Attempts that count against the campaign's limit."""
+    free = {o.value for o in FREE_OUTCOMES}
+    return sum(n for outcome, n in counts.items() if outcome not in free)
+
+
+def _history(
+    person: Sequence[sa.Row[Any]], number: Sequence[sa.Row[Any]], *, blocked: bool
+) -> ContactHistory:
+    def last(*outcomes: Outcome) -> datetime | None:
+        names = {o.value for o in outcomes}
+        return next((r.intended_at for r in person if r.outcome in names), None)
+
+    return ContactHistory(
+        person_attempts=tuple(r.intended_at for r in person),
+        number_attempts=tuple(r.intended_at for r in number),
+        last_abandon=next(
+            (
+                r.intended_at
+                for r in person
+                if r.outcome == Outcome.ABANDONED.value
+                or r.message_played
+                or (r.outcome == Outcome.UNKNOWN.value and r.answered_at and not r.connected_at)
+            ),
+            None,
+        ),
+        last_machine=last(Outcome.MACHINE),
+        last_conversation=last(Outcome.ENDED_BY_AGENT, Outcome.ENDED_BY_CUSTOMER),
+        do_not_call=("number:client",) if blocked else (),
+    )
+
+
+def _claimed(row: sa.Row[Any], counts: Mapping[str, int], history: ContactHistory) -> ClaimedLead:
+    return ClaimedLead(
+        lead_id=row.id,
+        client_id=row.client_id,
+        campaign_id=row.campaign_id,
+        list_id=row.list_id,
+        customer_id=row.customer_id,
+        number_id=row.number_id,
+        number=row.number,
+        zone=row.zone or None,
+        region=row.region,
+        number_kind=row.kind,
+        attempts=attempts_of(counts),
+        outcome_counts=counts,
+        consent=row.consent,
+        attributes=row.attributes,
+        name=row.name,
+        callback_agent=row.callback_agent,
+        callback_at=row.next_at if row.state == LeadState.CALLBACK.value else None,
+        history=history,
+    )

@@ -1,0 +1,107 @@
+"""The connection to either database, and the migrations that make its tables."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+
+_MONTHS_AHEAD = 3
+
+
+class Database:
+    """One engine. `postgresql+asyncpg://` is the production store, `sqlite+aiosqlite://` embedded."""
+
+    def __init__(self, url: str, *, pool_size: int = 5) -> None:
+        self.url = url
+        self.is_postgres = url.startswith("postgresql")
+        options: dict[str, Any] = {}
+        if self.is_postgres:
+            options = {"pool_size": pool_size, "max_overflow": 2, "pool_pre_ping": False,
+                       "pool_timeout": 5, "connect_args": {"timeout": 5, "command_timeout": 20}}  # fmt: skip
+        self.engine = create_async_engine(url, **options)
+        if not self.is_postgres:
+            sa.event.listen(self.engine.sync_engine, "connect", _sqlite_settings)
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncConnection]:
+        """One transaction, committed at the end of the block."""
+        async with self.engine.connect() as connection:
+            if not self.is_postgres:
+                # Take the write lock at once: a later upgrade of a read lock can deadlock.
+                await connection.exec_driver_sql("BEGIN IMMEDIATE")
+            async with _committing(connection):
+                yield connection
+
+    async def check(self) -> None:
+        """Raise when the database does not answer."""
+        async with self.engine.connect() as connection:
+            await connection.execute(sa.select(1))
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+
+    @property
+    def seconds(self) -> sa.ColumnElement[float]:
+        """The database's clock as seconds since 1970."""
+        if self.is_postgres:
+            return sa.cast(sa.func.extract("epoch", sa.func.clock_timestamp()), sa.Float)
+        return sa.literal_column("(julianday('now') - 2440587.5) * 86400.0", sa.Float)
+
+    async def make_partitions(self, now: datetime) -> None:
+        """Months of `attempt` ahead of time (PostgreSQL); safe to repeat."""
+        if not self.is_postgres:
+            return
+        month = now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        async with self.begin() as connection:
+            for _ in range(_MONTHS_AHEAD):
+                following = (month + timedelta(days=32)).replace(day=1)
+                await connection.exec_driver_sql(
+                    f"CREATE TABLE IF NOT EXISTS attempt_{month:%Y_%m} PARTITION OF attempt "
+                    f"FOR VALUES FROM ('{month.isoformat()}') TO ('{following.isoformat()}')"
+                )
+                month = following
+
+
+@asynccontextmanager
+async def _committing(connection: AsyncConnection) -> AsyncIterator[None]:
+    try:
+        yield
+    except BaseException:
+        await connection.rollback()
+        raise
+    await connection.commit()
+
+
+def _sqlite_settings(connection: Any, record: object) -> None:
+    # The driver must not begin transactions on its own: `begin` does, with the write lock.
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON"):
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+
+def migrations_folder() -> Path:
+    """The migrations: packaged beside this module, or in the source tree."""
+    packaged = Path(__file__).resolve().parent / "_migrations"
+    return packaged if packaged.is_dir() else Path(__file__).resolve().parents[2] / "migrations"
+
+
+def alembic_config(url: str) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(migrations_folder()))
+    config.attributes["url"] = url
+    return config
+
+
+def upgrade(url: str) -> None:
+    """Bring the database's tables up to date. Blocking: run it in a thread."""
+    command.upgrade(alembic_config(url), "head")

@@ -1,0 +1,316 @@
+"""The engine's store on SQL: every call one transaction, under the pool's current epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from dialer.compliance.numbers import BadNumber, parse_number
+from dialer.domain.campaign import CampaignState, CampaignView
+from dialer.domain.errors import Conflict, Invalid, LeaseLost, NotFound
+from dialer.domain.ids import NewId
+from dialer.domain.lead import LeadState
+from dialer.domain.work import (
+    AgentView,
+    ClaimedLead,
+    Lease,
+    NewAttempt,
+    OpenAttempt,
+    PoolView,
+    Write,
+)
+from dialer.store import claims, writes
+from dialer.store import schema as t
+from dialer.store.database import Database
+from dialer.store.leads import NewLead, insert_leads
+from dialer.store.settings_codec import load_dispositions, load_settings
+
+
+class SqlPoolStore:
+    """`PoolStore` on PostgreSQL or SQLite."""
+
+    def __init__(self, database: Database, *, new_id: NewId) -> None:
+        self._db, self._new_id = database, new_id
+
+    # -- the lease
+
+    async def acquire(self, pool_id: UUID, *, owner: str, seconds: float) -> Lease | None:
+        lease = t.pool_lease
+        async with self._db.begin() as connection:
+            epoch = (
+                await connection.execute(
+                    sa.update(lease)
+                    .where(
+                        lease.c.pool_id == pool_id,
+                        sa.or_(lease.c.owner == "", lease.c.expires < self._db.seconds),
+                    )
+                    .values(
+                        epoch=lease.c.epoch + 1, owner=owner, expires=self._db.seconds + seconds
+                    )
+                    .returning(lease.c.epoch)
+                )
+            ).scalar_one_or_none()
+        return None if epoch is None else Lease(pool_id, epoch, owner, seconds)
+
+    async def renew(self, lease: Lease) -> Lease:
+        async with self._db.begin() as connection:
+            await self._owned(connection, lease)
+            await connection.execute(
+                sa.update(t.pool_lease)
+                .where(t.pool_lease.c.pool_id == lease.pool_id)
+                .values(expires=self._db.seconds + lease.seconds)
+            )
+        return lease
+
+    async def release(self, lease: Lease) -> None:
+        async with self._db.begin() as connection:
+            await self._owned(connection, lease)
+            await connection.execute(
+                sa.update(t.pool_lease)
+                .where(t.pool_lease.c.pool_id == lease.pool_id)
+                .values(owner="", expires=0.0)
+            )
+
+    async def _owned(self, connection: AsyncConnection, lease: Lease) -> None:
+        """Hold the lease's row as it is until this transaction ends; raises LeaseLost."""
+        query = sa.select(t.pool_lease.c.epoch, t.pool_lease.c.owner).where(
+            t.pool_lease.c.pool_id == lease.pool_id
+        )
+        if self._db.is_postgres:
+            query = query.with_for_update(read=True)
+        row = (await connection.execute(query)).one_or_none()
+        if row is None or row.epoch != lease.epoch or row.owner != lease.owner:
+            raise LeaseLost(f"epoch {lease.epoch} of pool {lease.pool_id} is over")
+
+    # -- what there is
+
+    async def load(self, pool_id: UUID) -> PoolView:
+        async with self._db.begin() as connection:
+            campaigns = (
+                await connection.execute(
+                    sa.select(t.campaign, t.campaign_version.c.settings,
+                              t.campaign_version.c.dispositions)
+                    .join(
+                        t.campaign_version,
+                        sa.and_(
+                            t.campaign_version.c.campaign_id == t.campaign.c.id,
+                            t.campaign_version.c.version == t.campaign.c.version,
+                        ),
+                    )
+                    .where(
+                        t.campaign.c.pool_id == pool_id,
+                        t.campaign.c.state != CampaignState.FINISHED.value,
+                    )
+                    .order_by(t.campaign.c.created_at)
+                )
+            ).all()  # fmt: skip
+            agents = (
+                await connection.execute(sa.select(t.agent).where(t.agent.c.pool_id == pool_id))
+            ).all()
+            links: dict[UUID, set[UUID]] = {}
+            for agent_id, campaign_id in (
+                await connection.execute(
+                    sa.select(t.agent_campaign.c.agent_id, t.agent_campaign.c.campaign_id)
+                    .join(t.agent, t.agent.c.id == t.agent_campaign.c.agent_id)
+                    .where(t.agent.c.pool_id == pool_id)
+                )
+            ).tuples():
+                links.setdefault(agent_id, set()).add(campaign_id)
+        return PoolView(
+            pool_id,
+            tuple(
+                CampaignView(
+                    id=row.id,
+                    client_id=row.client_id,
+                    pool_id=row.pool_id,
+                    name=row.name,
+                    state=CampaignState(row.state),
+                    version=row.version,
+                    settings=load_settings(row.settings),
+                    dispositions=load_dispositions(row.dispositions),
+                )
+                for row in campaigns
+            ),
+            tuple(
+                AgentView(
+                    id=row.id,
+                    client_id=row.client_id,
+                    pool_id=row.pool_id,
+                    name=row.name,
+                    endpoint=row.endpoint,
+                    node=row.node,
+                    campaigns=frozenset(links.get(row.id, ())),
+                )
+                for row in agents
+            ),
+        )
+
+    async def due_leads(self, campaign_id: UUID, now: datetime) -> tuple[int, datetime | None]:
+        lead = t.lead
+        waiting = [LeadState.NEW.value, LeadState.RETRY.value, LeadState.CALLBACK.value]
+        ready = sa.or_(lead.c.next_at.is_(None), lead.c.next_at <= now)
+        async with self._db.begin() as connection:
+            row = (
+                await connection.execute(
+                    sa.select(
+                        sa.func.count().filter(ready),
+                        sa.func.min(lead.c.next_at).filter(~ready),
+                    ).where(lead.c.campaign_id == campaign_id, lead.c.state.in_(waiting))
+                )
+            ).one()
+        return int(row[0]), row[1]
+
+    # -- leads
+
+    async def claim(
+        self, lease: Lease, *, campaign_id: UUID, limit: int, now: datetime
+    ) -> list[ClaimedLead]:
+        async with self._db.begin() as connection:
+            await self._owned(connection, lease)
+            rows = await claims.due(
+                connection, campaign_id, limit=limit, now=now, lock=self._db.is_postgres
+            )
+            won = await claims.reserve(connection, rows, pool_id=lease.pool_id)
+            return await claims.with_history(connection, won, now=now)
+
+    async def claim_one(self, lease: Lease, *, lead_id: UUID, now: datetime) -> ClaimedLead | None:
+        async with self._db.begin() as connection:
+            await self._owned(connection, lease)
+            row = await claims.one(connection, lead_id)
+            if row is None:
+                return None
+            won = await claims.reserve(connection, [row], pool_id=lease.pool_id)
+            claimed = await claims.with_history(connection, won, now=now)
+            return claimed[0] if claimed else None
+
+    async def ensure_lead(
+        self, lease: Lease, *, campaign_id: UUID, number: str, now: datetime
+    ) -> UUID:
+        try:
+            parsed = parse_number(number)
+        except BadNumber as error:
+            raise Invalid(f"the number cannot be called: {error}") from None
+        async with self._db.begin() as connection:
+            await self._owned(connection, lease)
+            found = (
+                await connection.execute(
+                    sa.select(t.lead.c.id).where(
+                        t.lead.c.campaign_id == campaign_id, t.lead.c.number == parsed.e164
+                    )
+                )
+            ).scalar()
+            if found is not None:
+                return UUID(str(found)) if not isinstance(found, UUID) else found
+            campaign = (
+                await connection.execute(
+                    sa.select(t.campaign.c.client_id).where(t.campaign.c.id == campaign_id)
+                )
+            ).one_or_none()
+            if campaign is None:
+                raise NotFound("no such campaign")
+            made = await insert_leads(
+                connection,
+                [NewLead(parsed.e164, parsed.region, parsed.kind, "", "", "", False, {})],
+                client_id=campaign.client_id,
+                campaign_id=campaign_id,
+                list_name="manual calls",
+                now=now,
+                new_id=self._new_id,
+            )
+            return made.lead_ids[0]
+
+    async def unclaim_all(self, lease: Lease) -> int:
+        held = sa.select(t.reservation.c.lead_id).where(t.reservation.c.pool_id == lease.pool_id)
+        async with self._db.begin() as connection:
+            await self._owned(connection, lease)
+            back = (
+                await connection.execute(
+                    sa.update(t.lead)
+                    .where(t.lead.c.id.in_(held), t.lead.c.state == LeadState.HOPPER.value)
+                    .values(state=LeadState.RETRY.value, next_at=None, reason="dialer restarted")
+                    .returning(t.lead.c.id)
+                )
+            ).scalars().all()  # fmt: skip
+            if back:
+                await connection.execute(
+                    sa.delete(t.reservation).where(t.reservation.c.lead_id.in_(back))
+                )
+        return len(back)
+
+    async def blocked_by_do_not_call(
+        self, client_id: UUID, numbers: Sequence[str]
+    ) -> frozenset[str]:
+        async with self._db.begin() as connection:
+            return frozenset(
+                (
+                    await connection.execute(
+                        sa.select(t.do_not_call.c.number).where(
+                            t.do_not_call.c.client_id == client_id,
+                            t.do_not_call.c.number.in_(numbers),
+                        )
+                    )
+                ).scalars()
+            )
+
+    # -- attempts
+
+    async def intend(self, lease: Lease, attempts: Sequence[NewAttempt]) -> None:
+        rows: list[dict[str, Any]] = []
+        for attempt in attempts:
+            row = asdict(attempt)
+            row["verdict"], row["pool_id"] = dict(attempt.verdict), lease.pool_id
+            rows.append(row)
+        async with self._db.begin() as connection:
+            await self._owned(connection, lease)
+            moved = await connection.execute(
+                sa.update(t.lead)
+                .where(
+                    t.lead.c.id.in_([a.lead_id for a in attempts]),
+                    t.lead.c.state == LeadState.HOPPER.value,
+                )
+                .values(state=LeadState.DIALING.value)
+            )
+            if moved.rowcount != len(attempts):
+                raise Conflict("a lead left the hopper meanwhile; nothing was committed")
+            await connection.execute(sa.insert(t.attempt), rows)
+
+    async def write(self, lease: Lease, batch: Sequence[Write]) -> None:
+        async with self._db.begin() as connection:
+            await self._owned(connection, lease)
+            await writes.apply(connection, batch)
+
+    async def open_attempts(self, pool_id: UUID) -> list[OpenAttempt]:
+        a = t.attempt
+        async with self._db.begin() as connection:
+            rows = (
+                await connection.execute(
+                    sa.select(a).where(a.c.pool_id == pool_id, a.c.outcome.is_(None))
+                )
+            ).all()
+            counts = await claims.outcome_counts(connection, [r.lead_id for r in rows])
+        return [
+            OpenAttempt(
+                id=r.id,
+                lead_id=r.lead_id,
+                client_id=r.client_id,
+                campaign_id=r.campaign_id,
+                customer_id=r.customer_id,
+                number=r.number,
+                node=r.node,
+                trunk=r.trunk,
+                intended_at=r.intended_at,
+                sent_at=r.sent_at,
+                answered_at=r.answered_at,
+                connected_at=r.connected_at,
+                agent_id=r.agent_id,
+                outcome_counts=counts.get(r.lead_id, {}),
+                attempts=claims.attempts_of(counts.get(r.lead_id, {})),
+            )
+            for r in rows
+        ]

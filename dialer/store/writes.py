@@ -1,0 +1,250 @@
+"""A batch of the engine's writes as few statements. Repeating a batch changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from dialer.domain.lead import LeadState
+from dialer.domain.work import (
+    AgentInterval,
+    AttemptUpdate,
+    CampaignMove,
+    Conversation,
+    DispositionWrite,
+    DoNotCall,
+    LeadMove,
+    RecordingWrite,
+    Write,
+)
+from dialer.store import schema as t
+
+_FIELDS = (
+    "sent_at", "ringing_at", "answered_at", "connected_at", "ended_at", "outcome", "agent_id",
+    "cause", "tech_cause", "message_played",
+)  # fmt: skip
+#: The first value stays: an attempt has one outcome, whoever comes second.
+_UPDATE = (
+    sa.update(t.attempt)
+    .where(
+        t.attempt.c.intended_at == sa.bindparam("b_at", type_=t.UtcDateTime),
+        t.attempt.c.id == sa.bindparam("b_id", type_=sa.Uuid),
+    )
+    .values(
+        {
+            name: sa.func.coalesce(
+                t.attempt.c[name], sa.bindparam(f"v_{name}", type_=t.attempt.c[name].type)
+            )
+            for name in _FIELDS
+        }
+    )
+)
+_MOVE = (
+    sa.update(t.lead)
+    .where(t.lead.c.id == sa.bindparam("b_id", type_=sa.Uuid))
+    .values(
+        state=sa.bindparam("v_state"),
+        next_at=sa.bindparam("v_next_at", type_=t.UtcDateTime),
+        reason=sa.bindparam("v_reason"),
+        callback_agent=sa.bindparam("v_agent", type_=sa.Uuid),
+    )
+)
+_HELD = (LeadState.HOPPER, LeadState.DIALING)
+
+
+async def apply(connection: AsyncConnection, batch: Sequence[Write]) -> None:
+    """Write a batch inside the caller's transaction."""
+    by_type: dict[type, list[Any]] = {}
+    for write in batch:
+        by_type.setdefault(type(write), []).append(write)
+    for kind, handler in _HANDLERS:
+        if writes := by_type.get(kind):
+            await handler(connection, writes)
+
+
+async def _attempts(connection: AsyncConnection, updates: Sequence[AttemptUpdate]) -> None:
+    merged: dict[UUID, dict[str, Any]] = {}
+    for update in updates:
+        row = merged.setdefault(
+            update.id,
+            {"b_at": update.intended_at, "b_id": update.id, **{f"v_{n}": None for n in _FIELDS}},
+        )
+        for name in _FIELDS:
+            value = getattr(update, name)
+            if value is not None and row[f"v_{name}"] is None:
+                row[f"v_{name}"] = value.value if name == "outcome" else value
+    await connection.execute(_UPDATE, list(merged.values()))
+
+
+async def _leads(connection: AsyncConnection, moves: Sequence[LeadMove]) -> None:
+    last = {move.lead_id: move for move in moves}  # of several moves the last one counts
+    await connection.execute(
+        _MOVE,
+        [
+            {
+                "b_id": move.lead_id,
+                "v_state": move.state.value,
+                "v_next_at": move.next_at,
+                "v_reason": move.reason[:100],
+                "v_agent": move.callback_agent,
+            }
+            for move in last.values()
+        ],
+    )
+    free = [move.lead_id for move in last.values() if move.state not in _HELD]
+    if free:
+        await connection.execute(sa.delete(t.reservation).where(t.reservation.c.lead_id.in_(free)))
+
+
+async def _conversations(connection: AsyncConnection, writes: Sequence[Conversation]) -> None:
+    await _insert(
+        connection,
+        t.conversation,
+        [
+            {
+                "attempt_id": w.attempt_id,
+                "agent_id": w.agent_id,
+                "client_id": w.client_id,
+                "campaign_id": w.campaign_id,
+                "customer_id": w.customer_id,
+                "lead_id": w.lead_id,
+                "connected_at": w.connected_at,
+                "ended_at": w.ended_at,
+                "ended_by": w.ended_by,
+            }
+            for w in writes
+        ],
+    )
+
+
+async def _dispositions(connection: AsyncConnection, writes: Sequence[DispositionWrite]) -> None:
+    await _insert(
+        connection,
+        t.disposition,
+        [
+            {
+                "attempt_id": w.attempt_id,
+                "agent_id": w.agent_id,
+                "code": w.code,
+                "note": w.note,
+                "form": dict(w.form),
+                "at": w.at,
+                "wrap_up_seconds": w.wrap_up_seconds,
+            }
+            for w in writes
+        ],
+    )
+
+
+async def _intervals(connection: AsyncConnection, writes: Sequence[AgentInterval]) -> None:
+    await _insert(
+        connection,
+        t.agent_interval,
+        [
+            {
+                "agent_id": w.agent_id,
+                "session_id": w.session_id,
+                "started_at": w.started_at,
+                "state": w.state.value,
+                "client_id": w.client_id,
+                "reason": w.reason[:100],
+                "ended_at": w.ended_at,
+                "campaign_id": w.campaign_id,
+            }
+            for w in writes
+        ],
+    )
+
+
+async def _do_not_call(connection: AsyncConnection, writes: Sequence[DoNotCall]) -> None:
+    await block_numbers(connection, writes)
+
+
+async def block_numbers(connection: AsyncConnection, writes: Sequence[DoNotCall]) -> None:
+    """Enter numbers, and block the leads that wait with them."""
+    await _insert(
+        connection,
+        t.do_not_call,
+        [
+            {
+                "client_id": w.client_id,
+                "number": w.number,
+                "customer_id": w.customer_id,
+                "scope": w.scope,
+                "source": w.source,
+                "at": w.at,
+            }
+            for w in writes
+        ],
+    )
+    for client_id in {w.client_id for w in writes}:
+        numbers = [w.number for w in writes if w.client_id == client_id]
+        waiting = [s.value for s in (LeadState.NEW, LeadState.RETRY, LeadState.CALLBACK)]
+        await connection.execute(
+            sa.update(t.lead)
+            .where(
+                t.lead.c.client_id == client_id,
+                t.lead.c.number.in_(numbers),
+                t.lead.c.state.in_(waiting),
+            )
+            .values(state=LeadState.BLOCKED.value, reason="do_not_call", next_at=None)
+        )
+
+
+async def _recordings(connection: AsyncConnection, writes: Sequence[RecordingWrite]) -> None:
+    await _insert(
+        connection,
+        t.recording,
+        [
+            {
+                "attempt_id": w.attempt_id,
+                "client_id": w.client_id,
+                "campaign_id": w.campaign_id,
+                "node": w.node,
+                "path": w.path,
+                "state": "on_node",
+                "stored_as": "",
+                "size": 0,
+                "sha256": "",
+                "at": w.at,
+            }
+            for w in writes
+        ],
+    )
+
+
+async def _campaigns(connection: AsyncConnection, moves: Sequence[CampaignMove]) -> None:
+    for move in moves:
+        await connection.execute(
+            sa.update(t.campaign)
+            .where(t.campaign.c.id == move.campaign_id)
+            .values(state=move.state.value, reason=move.reason)
+        )
+
+
+async def _insert(
+    connection: AsyncConnection, table: sa.Table, rows: Sequence[dict[str, Any]]
+) -> None:
+    insert = (
+        postgresql.insert(table)
+        if connection.dialect.name == "postgresql"
+        else sqlite.insert(table)
+    )
+    await connection.execute(insert.on_conflict_do_nothing(), list(rows))
+
+
+_HANDLERS: tuple[tuple[type, Callable[[AsyncConnection, Any], Any]], ...] = (
+    (AttemptUpdate, _attempts),
+    (Conversation, _conversations),
+    (DispositionWrite, _dispositions),
+    (LeadMove, _leads),
+    (DoNotCall, _do_not_call),
+    (AgentInterval, _intervals),
+    (RecordingWrite, _recordings),
+    (CampaignMove, _campaigns),
+)
