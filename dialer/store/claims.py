@@ -17,6 +17,8 @@ from dialer.domain.lead import LeadState
 from dialer.domain.work import ClaimedLead, ContactHistory
 from dialer.store import schema as t
 
+Row = Any  # a result row; its columns are those selected here
+
 _HISTORY = timedelta(days=31)
 #: Due callbacks first, then due retries, then new ones in list order.
 _ORDER = (LeadState.CALLBACK, LeadState.RETRY, LeadState.NEW)
@@ -50,9 +52,9 @@ def subjects(client_id: UUID, customer_id: UUID, number: str) -> tuple[str, str]
 
 async def due(
     connection: AsyncConnection, campaign_id: UUID, *, limit: int, now: datetime, lock: bool
-) -> list[sa.Row[Any]]:
+) -> list[Row]:
     """Due leads in order whose person and number nobody holds, locked where the database can."""
-    rows: list[sa.Row[Any]] = []
+    rows: list[Row] = []
     held = t.reservation
     for state in _ORDER:
         if len(rows) >= limit:
@@ -81,7 +83,7 @@ async def due(
     return rows
 
 
-async def one(connection: AsyncConnection, lead_id: UUID) -> sa.Row[Any] | None:
+async def one(connection: AsyncConnection, lead_id: UUID) -> Row | None:
     """One lead that may be claimed by hand, finished ones too."""
     states = [s.value for s in (*_ORDER, LeadState.DONE)]
     query = (
@@ -92,9 +94,7 @@ async def one(connection: AsyncConnection, lead_id: UUID) -> sa.Row[Any] | None:
     return (await connection.execute(query)).one_or_none()
 
 
-async def reserve(
-    connection: AsyncConnection, rows: Sequence[sa.Row[Any]], *, pool_id: UUID
-) -> list[sa.Row[Any]]:
+async def reserve(connection: AsyncConnection, rows: Sequence[Row], *, pool_id: UUID) -> list[Row]:
     """Those rows whose person *and* number could be reserved; the others keep their state."""
     if not rows:
         return []
@@ -126,7 +126,7 @@ async def reserve(
 
 
 async def with_history(
-    connection: AsyncConnection, rows: Sequence[sa.Row[Any]], *, now: datetime
+    connection: AsyncConnection, rows: Sequence[Row], *, now: datetime
 ) -> list[ClaimedLead]:
     """Claimed leads with what the rules need to know of the person and the number."""
     if not rows:
@@ -158,8 +158,8 @@ async def with_history(
             )
         ).tuples()
     )
-    by_person: dict[UUID, list[sa.Row[Any]]] = defaultdict(list)
-    by_number: dict[tuple[UUID, str], list[sa.Row[Any]]] = defaultdict(list)
+    by_person: dict[UUID, list[Row]] = defaultdict(list)
+    by_number: dict[tuple[UUID, str], list[Row]] = defaultdict(list)
     for row in past:
         if row.outcome != Outcome.EXPIRED.value:
             by_person[row.customer_id].append(row)
@@ -202,9 +202,7 @@ def attempts_of(counts: Mapping[str, int]) -> int:
     return sum(n for outcome, n in counts.items() if outcome not in free)
 
 
-def _history(
-    person: Sequence[sa.Row[Any]], number: Sequence[sa.Row[Any]], *, blocked: bool
-) -> ContactHistory:
+def _history(person: Sequence[Row], number: Sequence[Row], *, blocked: bool) -> ContactHistory:
     def last(*outcomes: Outcome) -> datetime | None:
         names = {o.value for o in outcomes}
         return next((r.intended_at for r in person if r.outcome in names), None)
@@ -228,7 +226,7 @@ def _history(
     )
 
 
-def _claimed(row: sa.Row[Any], counts: Mapping[str, int], history: ContactHistory) -> ClaimedLead:
+def _claimed(row: Row, counts: Mapping[str, int], history: ContactHistory) -> ClaimedLead:
     return ClaimedLead(
         lead_id=row.id,
         client_id=row.client_id,

@@ -146,7 +146,7 @@ async def _known(
             query = sa.select(c.external_key, c.id).where(
                 c.client_id == client_id, c.external_key.in_(wanted)
             )
-            keys.update({key: id_ for key, id_ in (await connection.execute(query)).tuples()})
+            keys.update(dict((await connection.execute(query)).tuples().all()))
         found = sa.select(n.e164, n.customer_id, n.id).where(
             n.client_id == client_id, n.e164.in_([r.e164 for r in part])
         )

@@ -1,0 +1,122 @@
+"""Who is asking, and what they may do: passwords, bearer tokens, roles and scopes."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import jwt
+from pwdlib import PasswordHash
+from pwdlib.hashers.argon2 import Argon2Hasher
+
+from dialer.domain.errors import Forbidden, TooMany, Unauthenticated
+from dialer.store import admin
+from dialer.store.database import Database
+from telephony.clock import Clock
+
+_ALGORITHM = "HS256"
+_FAILURES = 5  # wrong passwords in a row before a pause
+_LOCK = timedelta(minutes=5)
+
+SCOPES: dict[str, frozenset[str]] = {
+    "admin": frozenset(
+        {"admin", "campaigns", "leads", "calls", "agents", "live", "dnc", "recordings"}
+    ),
+    "supervisor": frozenset({"campaigns", "leads", "calls", "agents", "live", "dnc", "recordings"}),
+    "quality": frozenset({"calls", "recordings"}),
+    "agent": frozenset({"agent"}),
+    "integration": frozenset({"campaigns", "leads", "calls", "dnc"}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """An authenticated account."""
+
+    account_id: UUID
+    client_id: UUID
+    login: str
+    role: str
+    expires: float  # Unix seconds
+
+    def require(self, scope: str) -> None:
+        """Raise Forbidden without the scope."""
+        if scope not in SCOPES.get(self.role, frozenset()):
+            raise Forbidden(f"this needs the scope {scope!r}", scope=scope)
+
+
+class Auth:
+    """Signs people in and verifies their tokens."""
+
+    def __init__(self, database: Database, *, key: bytes, token_seconds: int, clock: Clock) -> None:
+        self._db, self._key, self._seconds, self._clock = database, key, token_seconds, clock
+        self._hasher = PasswordHash((Argon2Hasher(),))
+        # Verified for unknown logins, so that they take as long as known ones.
+        self._nobody = self._hasher.hash("nobody")
+
+    async def hash(self, password: str) -> str:
+        """Argon2id, in a thread: it is slow on purpose."""
+        return await asyncio.to_thread(self._hasher.hash, password)
+
+    async def sign_in(self, login: str, password: str) -> tuple[str, int]:
+        """(token, seconds it lasts); raises Unauthenticated or TooMany."""
+        async with self._db.begin() as connection:
+            row = await admin.account_by_login(connection, login)
+        now = self._clock.now()
+        if row is not None and row["locked_until"] is not None and row["locked_until"] > now:
+            raise TooMany("too many wrong passwords; try again in some minutes")
+        good = await asyncio.to_thread(
+            self._hasher.verify, password, row["password_hash"] if row else self._nobody
+        )
+        if row is None or not good or row["disabled"]:
+            if row is not None:
+                await self._failed(row)
+            raise Unauthenticated("unknown login or wrong password")
+        if row["failures"]:
+            async with self._db.begin() as connection:
+                await admin.update_account(
+                    connection, row["id"], {"failures": 0, "locked_until": None}
+                )
+        claims = {
+            "sub": str(row["id"]),
+            "client": str(row["client_id"]),
+            "login": row["login"],
+            "role": row["role"],
+            "iat": int(now.timestamp()),
+            "exp": int(now.timestamp()) + self._seconds,
+        }
+        return jwt.encode(claims, self._key, algorithm=_ALGORITHM), self._seconds
+
+    async def _failed(self, row: dict[str, Any]) -> None:
+        failures = row["failures"] + 1
+        locked = self._clock.now() + _LOCK if failures >= _FAILURES else None
+        async with self._db.begin() as connection:
+            await admin.update_account(
+                connection,
+                row["id"],
+                {"failures": 0 if locked else failures, "locked_until": locked},
+            )
+
+    def verify(self, token: str) -> Caller:
+        """The caller of a token; raises Unauthenticated."""
+        if len(token) > 4096:
+            raise Unauthenticated("the token is not valid")
+        try:
+            claims = jwt.decode(
+                token,
+                self._key,
+                algorithms=[_ALGORITHM],
+                options={"require": ["exp", "sub", "client", "role"]},
+            )
+            return Caller(
+                account_id=UUID(claims["sub"]),
+                client_id=UUID(claims["client"]),
+                login=str(claims.get("login", "")),
+                role=str(claims["role"]),
+                expires=float(claims["exp"]),
+            )
+        except (jwt.InvalidTokenError, ValueError, TypeError):
+            raise Unauthenticated("the token is not valid") from None

@@ -1,0 +1,375 @@
+"""What people configure and look at: clients, accounts, campaigns, agents, calls.
+
+Each function takes a connection inside the caller's transaction and the client it is bound to; a
+row of another client is not found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from dialer.domain.campaign import CampaignSettings, CampaignState, DispositionCode
+from dialer.domain.errors import Conflict, NotFound
+from dialer.store import schema as t
+from dialer.store.settings_codec import dump_dispositions, dump_settings
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+async def _one(connection: AsyncConnection, query: sa.Select[Any], what: str) -> dict[str, Any]:
+    row = (await connection.execute(query)).mappings().one_or_none()
+    if row is None:
+        raise NotFound(f"no such {what}")
+    return dict(row)
+
+
+async def _add(
+    connection: AsyncConnection, table: sa.Table, values: Mapping[str, Any], what: str
+) -> None:
+    try:
+        await connection.execute(sa.insert(table).values(dict(values)))
+    except IntegrityError:
+        raise Conflict(f"there is a {what} of this name already") from None
+
+
+# -- clients, pools and accounts
+
+
+async def add_client(
+    connection: AsyncConnection, *, id: UUID, name: str, pool_id: UUID, at: datetime
+) -> None:
+    """A client with its first pool."""
+    await _add(connection, t.client, {"id": id, "name": name, "created_at": at}, "client")
+    await connection.execute(sa.insert(t.pool).values(id=pool_id, client_id=id, name="default"))
+    await connection.execute(
+        sa.insert(t.pool_lease).values(pool_id=pool_id, epoch=0, owner="", expires=0.0)
+    )
+
+
+async def clients(connection: AsyncConnection) -> Rows:
+    return (await connection.execute(sa.select(t.client))).mappings().all()
+
+
+async def pools(connection: AsyncConnection, client_id: UUID | None = None) -> Rows:
+    query = sa.select(t.pool).order_by(t.pool.c.id)
+    if client_id is not None:
+        query = query.where(t.pool.c.client_id == client_id)
+    return (await connection.execute(query)).mappings().all()
+
+
+async def add_account(connection: AsyncConnection, values: Mapping[str, Any]) -> None:
+    await _add(connection, t.account, values, "login")
+
+
+async def account_by_login(connection: AsyncConnection, login: str) -> dict[str, Any] | None:
+    row = await connection.execute(sa.select(t.account).where(t.account.c.login == login))
+    found = row.mappings().one_or_none()
+    return dict(found) if found is not None else None
+
+
+async def account(connection: AsyncConnection, account_id: UUID) -> dict[str, Any] | None:
+    row = await connection.execute(sa.select(t.account).where(t.account.c.id == account_id))
+    found = row.mappings().one_or_none()
+    return dict(found) if found is not None else None
+
+
+async def update_account(
+    connection: AsyncConnection, account_id: UUID, values: Mapping[str, Any]
+) -> None:
+    await connection.execute(
+        sa.update(t.account).where(t.account.c.id == account_id).values(dict(values))
+    )
+
+
+async def accounts(connection: AsyncConnection, client_id: UUID) -> Rows:
+    query = sa.select(t.account).where(t.account.c.client_id == client_id)
+    return (await connection.execute(query.order_by(t.account.c.login))).mappings().all()
+
+
+# -- campaigns
+
+
+_CAMPAIGN = (
+    sa.select(t.campaign, t.campaign_version.c.settings, t.campaign_version.c.dispositions)
+    .join(
+        t.campaign_version,
+        sa.and_(
+            t.campaign_version.c.campaign_id == t.campaign.c.id,
+            t.campaign_version.c.version == t.campaign.c.version,
+        ),
+    )
+)  # fmt: skip
+
+
+async def add_campaign(
+    connection: AsyncConnection,
+    *,
+    id: UUID,
+    client_id: UUID,
+    pool_id: UUID,
+    name: str,
+    settings: CampaignSettings,
+    dispositions: Sequence[DispositionCode],
+    at: datetime,
+) -> None:
+    await _add(
+        connection,
+        t.campaign,
+        {
+            "id": id,
+            "client_id": client_id,
+            "pool_id": pool_id,
+            "name": name,
+            "state": CampaignState.DRAFT.value,
+            "reason": "",
+            "version": 1,
+            "created_at": at,
+        },
+        "campaign",
+    )
+    await _add_version(connection, id, client_id, 1, settings, dispositions, at)
+
+
+async def _add_version(
+    connection: AsyncConnection,
+    campaign_id: UUID,
+    client_id: UUID,
+    version: int,
+    settings: CampaignSettings,
+    dispositions: Sequence[DispositionCode],
+    at: datetime,
+) -> None:
+    await connection.execute(
+        sa.insert(t.campaign_version).values(
+            campaign_id=campaign_id,
+            version=version,
+            client_id=client_id,
+            settings=dump_settings(settings),
+            dispositions=dump_dispositions(dispositions),
+            created_at=at,
+        )
+    )
+
+
+async def campaign(
+    connection: AsyncConnection, client_id: UUID, campaign_id: UUID
+) -> dict[str, Any]:
+    query = _CAMPAIGN.where(t.campaign.c.id == campaign_id, t.campaign.c.client_id == client_id)
+    return await _one(connection, query, "campaign")
+
+
+async def campaigns(connection: AsyncConnection, client_id: UUID) -> Rows:
+    query = _CAMPAIGN.where(t.campaign.c.client_id == client_id)
+    return (await connection.execute(query.order_by(t.campaign.c.created_at))).mappings().all()
+
+
+async def new_version(
+    connection: AsyncConnection,
+    client_id: UUID,
+    campaign_id: UUID,
+    *,
+    settings: CampaignSettings,
+    dispositions: Sequence[DispositionCode],
+    at: datetime,
+) -> int:
+    """Settings are never changed, only followed by a new version; returns its number."""
+    row = await campaign(connection, client_id, campaign_id)
+    version = int(row["version"]) + 1
+    await _add_version(connection, campaign_id, client_id, version, settings, dispositions, at)
+    await connection.execute(
+        sa.update(t.campaign).where(t.campaign.c.id == campaign_id).values(version=version)
+    )
+    return version
+
+
+async def move_campaign(
+    connection: AsyncConnection, campaign_id: UUID, *, before: str, after: str
+) -> None:
+    """Change the state if it is still what it was; raises Conflict."""
+    done = await connection.execute(
+        sa.update(t.campaign)
+        .where(t.campaign.c.id == campaign_id, t.campaign.c.state == before)
+        .values(state=after, reason="")
+    )
+    if done.rowcount != 1:
+        raise Conflict("the campaign's state has changed meanwhile")
+
+
+async def campaign_figures(
+    connection: AsyncConnection, client_id: UUID, campaign_id: UUID
+) -> dict[str, Any]:
+    """Attempts by outcome and leads by state, from the tables."""
+    a, lead = t.attempt.c, t.lead.c
+    outcomes = (
+        await connection.execute(
+            sa.select(a.outcome, sa.func.count())
+            .where(a.campaign_id == campaign_id, a.client_id == client_id)
+            .group_by(a.outcome)
+        )
+    ).tuples()
+    states = (
+        await connection.execute(
+            sa.select(lead.state, sa.func.count())
+            .where(lead.campaign_id == campaign_id, lead.client_id == client_id)
+            .group_by(lead.state)
+        )
+    ).tuples()
+    abandoned = (
+        await connection.execute(
+            sa.select(sa.func.count()).where(
+                a.campaign_id == campaign_id,
+                a.client_id == client_id,
+                sa.or_(
+                    a.outcome == "abandoned",
+                    a.message_played.is_(True),
+                    sa.and_(
+                        a.outcome == "unknown",
+                        a.answered_at.is_not(None),
+                        a.connected_at.is_(None),
+                    ),
+                ),
+            )
+        )
+    ).scalar_one()
+    return {
+        "outcomes": {(outcome or "open"): count for outcome, count in outcomes},
+        "leads": dict(states.all()),
+        "abandoned": abandoned,
+    }
+
+
+# -- agents
+
+
+async def add_agent(connection: AsyncConnection, values: Mapping[str, Any]) -> None:
+    await _add(connection, t.agent, values, "phone endpoint")
+
+
+async def agents(connection: AsyncConnection, client_id: UUID | None = None) -> Rows:
+    query = sa.select(t.agent).order_by(t.agent.c.name)
+    if client_id is not None:
+        query = query.where(t.agent.c.client_id == client_id)
+    return (await connection.execute(query)).mappings().all()
+
+
+async def agent(connection: AsyncConnection, client_id: UUID, agent_id: UUID) -> dict[str, Any]:
+    return await _one(
+        connection,
+        sa.select(t.agent).where(t.agent.c.id == agent_id, t.agent.c.client_id == client_id),
+        "agent",
+    )
+
+
+async def agent_of_account(connection: AsyncConnection, account_id: UUID) -> dict[str, Any] | None:
+    row = await connection.execute(sa.select(t.agent).where(t.agent.c.account_id == account_id))
+    found = row.mappings().one_or_none()
+    return dict(found) if found is not None else None
+
+
+async def assign(
+    connection: AsyncConnection, client_id: UUID, agent_id: UUID, campaign_ids: Sequence[UUID]
+) -> None:
+    """The campaigns an agent may work: exactly these, all of the same client."""
+    await agent(connection, client_id, agent_id)
+    for campaign_id in campaign_ids:
+        await campaign(connection, client_id, campaign_id)
+    await connection.execute(
+        sa.delete(t.agent_campaign).where(t.agent_campaign.c.agent_id == agent_id)
+    )
+    if campaign_ids:
+        await connection.execute(
+            sa.insert(t.agent_campaign),
+            [
+                {"agent_id": agent_id, "campaign_id": c, "client_id": client_id}
+                for c in dict.fromkeys(campaign_ids)
+            ],
+        )
+
+
+# -- calls, recordings, audit
+
+
+async def calls(
+    connection: AsyncConnection,
+    client_id: UUID,
+    *,
+    campaign_id: UUID | None,
+    number: str | None,
+    outcome: str | None,
+    before: tuple[datetime, UUID] | None,
+    limit: int,
+) -> Rows:
+    """Attempts, newest first, with agent and disposition; `before` is the last row's place."""
+    a, c, d = t.attempt, t.conversation, t.disposition
+    query = (
+        sa.select(a, c.c.agent_id.label("spoke_with"), c.c.ended_by, d.c.code, d.c.note, d.c.form)
+        .outerjoin(c, c.c.attempt_id == a.c.id)
+        .outerjoin(d, sa.and_(d.c.attempt_id == a.c.id, d.c.agent_id == c.c.agent_id))
+        .where(a.c.client_id == client_id)
+        .order_by(a.c.intended_at.desc(), a.c.id.desc())
+        .limit(limit)
+    )
+    if campaign_id is not None:
+        query = query.where(a.c.campaign_id == campaign_id)
+    if number is not None:
+        query = query.where(a.c.number == number)
+    if outcome is not None:
+        query = query.where(a.c.outcome == outcome)
+    if before is not None:
+        at, last = before
+        query = query.where(
+            sa.or_(a.c.intended_at < at, sa.and_(a.c.intended_at == at, a.c.id < last))
+        )
+    return (await connection.execute(query)).mappings().all()
+
+
+async def call(connection: AsyncConnection, client_id: UUID, call_id: UUID) -> dict[str, Any]:
+    query = sa.select(t.attempt).where(
+        t.attempt.c.id == call_id, t.attempt.c.client_id == client_id
+    )
+    return await _one(connection, query, "call")
+
+
+async def recording(
+    connection: AsyncConnection, client_id: UUID, attempt_id: UUID
+) -> dict[str, Any]:
+    query = sa.select(t.recording).where(
+        t.recording.c.attempt_id == attempt_id, t.recording.c.client_id == client_id
+    )
+    return await _one(connection, query, "recording")
+
+
+async def waiting_recordings(connection: AsyncConnection, limit: int) -> Rows:
+    """Recordings still on a node's disk, oldest first."""
+    query = sa.select(t.recording).where(t.recording.c.state == "on_node")
+    query = query.order_by(t.recording.c.at).limit(limit)
+    return (await connection.execute(query)).mappings().all()
+
+
+async def update_recording(
+    connection: AsyncConnection, attempt_id: UUID, values: Mapping[str, Any]
+) -> None:
+    await connection.execute(
+        sa.update(t.recording).where(t.recording.c.attempt_id == attempt_id).values(dict(values))
+    )
+
+
+async def numbers_blocked(connection: AsyncConnection, client_id: UUID, limit: int) -> Rows:
+    query = sa.select(t.do_not_call).where(t.do_not_call.c.client_id == client_id)
+    return (
+        (await connection.execute(query.order_by(t.do_not_call.c.at.desc()).limit(limit)))
+        .mappings()
+        .all()
+    )
+
+
+async def note(connection: AsyncConnection, values: Mapping[str, Any]) -> None:
+    """One line of the audit log."""
+    await connection.execute(sa.insert(t.audit_log).values(dict(values)))
