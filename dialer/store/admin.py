@@ -20,7 +20,7 @@ from dialer.domain.errors import Conflict, NotFound
 from dialer.store import schema as t
 from dialer.store.settings_codec import dump_dispositions, dump_settings
 
-Rows = Sequence[Mapping[str, Any]]
+Rows = Sequence[sa.RowMapping]
 
 
 async def _one(connection: AsyncConnection, query: sa.Select[Any], what: str) -> dict[str, Any]:

@@ -24,8 +24,12 @@ class Database:
         self.is_postgres = url.startswith("postgresql")
         options: dict[str, Any] = {}
         if self.is_postgres:
-            options = {"pool_size": pool_size, "max_overflow": 2, "pool_pre_ping": False,
-                       "pool_timeout": 5, "connect_args": {"timeout": 5, "command_timeout": 20}}  # fmt: skip
+            options = {
+                "pool_size": pool_size,
+                "max_overflow": 2,
+                "pool_timeout": 5,
+                "connect_args": {"timeout": 5, "command_timeout": 20},
+            }
         self.engine = create_async_engine(url, **options)
         if not self.is_postgres:
             sa.event.listen(self.engine.sync_engine, "connect", _sqlite_settings)

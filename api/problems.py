@@ -1,0 +1,118 @@
+"""Every failure as a problem document (RFC 9457), with nothing of our insides in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from dialer.domain.errors import DialerError, Unauthenticated
+
+log = structlog.get_logger(__name__)
+
+_TITLES = {404: "not-found", 405: "method-not-allowed", 413: "too-large", 400: "bad-request"}
+
+
+def problem(status: int, slug: str, title: str, detail: str, **fields: Any) -> Response:
+    """A problem response; `type` is a stable relative address."""
+    body = {
+        "type": f"/problems/{slug}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        **{key: value for key, value in fields.items() if value is not None},
+    }
+    return Response(
+        orjson.dumps(body, default=str), status_code=status, media_type="application/problem+json"
+    )
+
+
+def describe(error: DialerError) -> dict[str, Any]:
+    """The same as data, for websocket replies."""
+    return {
+        "type": f"/problems/{error.slug}",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+        **error.fields,
+    }
+
+
+def install(app: FastAPI) -> None:
+    """Register the handlers."""
+
+    @app.exception_handler(DialerError)
+    async def _dialer(request: Request, error: DialerError) -> Response:
+        response = problem(error.status, error.slug, error.title, error.detail, **error.fields)
+        if isinstance(error, Unauthenticated):
+            response.headers["WWW-Authenticate"] = "Bearer"
+        return response
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(request: Request, error: RequestValidationError) -> Response:
+        errors = [
+            {"where": "/".join(str(p)[:60] for p in e["loc"]), "what": e["msg"][:200]}
+            for e in error.errors()[:20]
+        ]
+        return problem(422, "invalid", "Invalid request", "the request does not fit", errors=errors)
+
+    @app.exception_handler(HTTPException)
+    async def _http(request: Request, error: HTTPException) -> Response:
+        slug = _TITLES.get(error.status_code, "http-error")
+        return problem(error.status_code, slug, slug.replace("-", " ").capitalize(), "")
+
+    @app.exception_handler(Exception)
+    async def _unexpected(request: Request, error: Exception) -> Response:
+        log.exception("request failed", action="request_failed", path=request.url.path)
+        return problem(500, "internal", "Internal error", "something went wrong here")
+
+
+class BodyLimit:
+    """Refuses larger bodies while they are read, whether or not a length was announced."""
+
+    def __init__(self, app: ASGIApp, *, limit: int) -> None:
+        self._app, self._limit = app, limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        announced = headers.get(b"content-length", b"0")
+        if not announced.isdigit() or int(announced) > self._limit:
+            await self._refuse(scope, receive, send)
+            return
+        got, sent = 0, False
+
+        async def limited() -> Message:
+            nonlocal got
+            message = await receive()
+            got += len(message.get("body", b""))
+            if got > self._limit:
+                raise _BodyTooLarge
+            return message
+
+        async def watched(message: Message) -> None:
+            nonlocal sent
+            sent = True
+            await send(message)
+
+        try:
+            await self._app(scope, limited, watched)
+        except _BodyTooLarge:
+            if not sent:
+                await self._refuse(scope, receive, send)
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = problem(413, "too-large", "Too large", f"at most {self._limit} bytes")
+        await response(scope, receive, send)
+
+
+class _BodyTooLarge(Exception):
+    pass

@@ -1,0 +1,151 @@
+"""Campaigns: made, changed by new versions, moved through their states, given leads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from dialer.compliance.profile import UnknownProfile, load_profile
+from dialer.domain.campaign import (
+    CAMPAIGN,
+    CampaignEvent,
+    CampaignSettings,
+    CampaignState,
+    DispositionCode,
+)
+from dialer.domain.errors import Conflict, Invalid, NotFound, Unavailable
+from dialer.domain.ids import NewId
+from dialer.domain.machine import IllegalTransition
+from dialer.live.gateway import CommandGateway
+from dialer.store import admin
+from dialer.store.database import Database
+from dialer.store.leads import Inserted, NewLead, insert_leads
+from telephony.clock import Clock
+
+
+class Campaigns:
+    """All that is done to campaigns by people."""
+
+    def __init__(
+        self, database: Database, *, gateway: CommandGateway, clock: Clock, new_id: NewId
+    ) -> None:
+        self._db, self._gateway, self._clock, self._new_id = database, gateway, clock, new_id
+
+    async def create(
+        self,
+        client_id: UUID,
+        *,
+        name: str,
+        settings: CampaignSettings,
+        dispositions: Sequence[DispositionCode],
+        pool_id: UUID | None,
+    ) -> dict[str, Any]:
+        _check(settings, dispositions)
+        campaign_id = self._new_id()
+        async with self._db.begin() as connection:
+            pools = [row["id"] for row in await admin.pools(connection, client_id)]
+            if pool_id is not None and pool_id not in pools:
+                raise NotFound("no such pool")
+            await admin.add_campaign(
+                connection,
+                id=campaign_id,
+                client_id=client_id,
+                pool_id=pool_id or pools[0],
+                name=name,
+                settings=settings,
+                dispositions=dispositions,
+                at=self._clock.now(),
+            )
+            row = await admin.campaign(connection, client_id, campaign_id)
+        await self.refresh(row["pool_id"])
+        return row
+
+    async def change(
+        self,
+        client_id: UUID,
+        campaign_id: UUID,
+        *,
+        settings: CampaignSettings,
+        dispositions: Sequence[DispositionCode] | None,
+    ) -> dict[str, Any]:
+        _check(settings, dispositions or ())
+        async with self._db.begin() as connection:
+            row = await admin.campaign(connection, client_id, campaign_id)
+            await admin.new_version(
+                connection,
+                client_id,
+                campaign_id,
+                settings=settings,
+                dispositions=(
+                    dispositions
+                    if dispositions is not None
+                    else [DispositionCode(**d) for d in row["dispositions"]]
+                ),
+                at=self._clock.now(),
+            )
+            row = await admin.campaign(connection, client_id, campaign_id)
+        await self.refresh(row["pool_id"])
+        return row
+
+    async def move(
+        self, client_id: UUID, campaign_id: UUID, event: CampaignEvent
+    ) -> dict[str, Any]:
+        """Start, pause or stop; raises Conflict when the state does not allow it."""
+        async with self._db.begin() as connection:
+            row = await admin.campaign(connection, client_id, campaign_id)
+            state = CampaignState(row["state"])
+            try:
+                after = CAMPAIGN.next(state, event)
+            except IllegalTransition as error:
+                raise Conflict(str(error), state=state.value) from None
+            await admin.move_campaign(
+                connection, campaign_id, before=state.value, after=after.value
+            )
+            row = await admin.campaign(connection, client_id, campaign_id)
+        await self.refresh(row["pool_id"])
+        return row
+
+    async def upload(
+        self, client_id: UUID, campaign_id: UUID, *, name: str, rows: Sequence[NewLead]
+    ) -> Inserted:
+        async with self._db.begin() as connection:
+            row = await admin.campaign(connection, client_id, campaign_id)
+            done = await insert_leads(
+                connection,
+                rows,
+                client_id=client_id,
+                campaign_id=campaign_id,
+                list_name=name,
+                now=self._clock.now(),
+                new_id=self._new_id,
+            )
+        await self.refresh(row["pool_id"])
+        return done
+
+    async def refresh(self, pool_id: UUID) -> None:
+        """Tell the pool's engine; without one the change is picked up at its start."""
+        try:
+            await self._gateway.call(pool_id, "pool.refresh", {})
+        except Unavailable:
+            pass
+
+
+def _check(settings: CampaignSettings, dispositions: Sequence[DispositionCode]) -> None:
+    try:
+        profile = load_profile(settings.rules_profile)
+    except UnknownProfile as error:
+        raise Invalid(str(error)) from None
+    if settings.connect_window > profile.connect_within:
+        raise Invalid(
+            f"connect_window: the rules profile allows at most {profile.connect_within} s"
+        )
+    if settings.ring_timeout < profile.minimum_ring:
+        raise Invalid(f"ring_timeout: the rules profile asks for {profile.minimum_ring} s")
+    if settings.target_abandon > profile.abandon_cap:
+        raise Invalid(f"target_abandon: the rules profile's cap is {profile.abandon_cap}")
+    if any(opens >= closes for opens, closes in settings.calling_hours):
+        raise Invalid("calling_hours: each window opens before it closes")
+    codes = [d.code for d in dispositions]
+    if len(codes) != len(set(codes)):
+        raise Invalid("dispositions: a code is there twice")
