@@ -1,18 +1,13 @@
-"""Everything an installation can set: environment `DIALER_...`, a TOML file, or nothing at all.
-
-With nothing set the dialer runs on an embedded database in a state folder with the bus in memory.
-`DIALER_CONFIG` names a TOML file; the environment wins over it. Nested values use two underscores:
-`DIALER_RECORDINGS__URL`. Every field says its unit and why one would change it.
-"""
+"""Settings, from the environment (`DIALER_...`) and a TOML file; it runs with none."""
 
 from __future__ import annotations
 
 import os
 import secrets
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -21,186 +16,87 @@ from pydantic_settings import (
 )
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
-Port = Annotated[int, Field(ge=1, le=65535)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
 
 
-class NodeSettings(_Section):
-    """One Asterisk node."""
+class NodeSettings(_Strict):
+    """One Asterisk node and its manager interface."""
 
-    name: Name = Field(description="What calls, agents and trunks name it by.")
-    host: str = Field(
-        "127.0.0.1", description="AMI address. Keep it on loopback or a private link."
-    )
-    port: Port = Field(default=5038, description="AMI port.")
-    user: str = Field(
-        default="dialer", description="AMI account for calls: no command, no system right."
-    )
-    secret: SecretStr = Field(description="Its password.")
-    recording_user: str = Field(default="recorder", description="AMI account that may only record.")
-    recording_secret: SecretStr = Field(
-        default=SecretStr(""), description="Its password; '' = no recording."
-    )
-    provision_user: str = Field(
-        default="provision", description="AMI account that may reload phones."
-    )
-    provision_secret: SecretStr = Field(
-        default=SecretStr(""), description="Its password; '' = none."
-    )
-    phones_file: Path | None = Field(
-        default=None, description="File of agents' phones that we write."
-    )
-    cdr_file: Path | None = Field(default=None, description="Asterisk's call records, for audits.")
-    cel_file: Path | None = Field(
-        default=None, description="Asterisk's event log, to reconcile a crash."
-    )
-    recordings_folder: Path | None = Field(
-        default=None, description="Where this node leaves recordings, as seen from the dialer."
-    )
+    name: Name
+    host: str = "127.0.0.1"
+    port: int = 5038
+    user: str = "dialer"
+    secret: SecretStr
+    provision_user: str = "provision"
+    provision_secret: SecretStr = SecretStr("")  # '' = phones are provisioned by other means
+    record_user: str = "recorder"
+    record_secret: SecretStr = SecretStr("")  # '' = nothing is recorded on this node
+    phones_file: Path | None = None  # the included PJSIP file, where the dialer can write it
+    recordings: Path | None = None  # the node's recording folder as seen from here
+    cel: Path | None = None  # the node's call event log as seen from here
 
 
-class TrunkOptions(_Section):
-    """One way out to the network."""
+class TrunkSettings(_Strict):
+    """One way out; `lines` simultaneous calls, `calls_per_second` new ones."""
 
-    name: Name = Field(description="Name of the trunk and of its PJSIP endpoint.")
-    node: Name = Field(description="The node that has it.")
-    host: str = Field(description="Where it sends calls: the laboratory rules ask for loopback.")
-    lines: int = Field(
-        default=100, ge=1, le=10_000, description="Calls at once that the carrier sells."
-    )
-    calls_per_second: float = Field(
-        default=20.0, gt=0, le=1000, description="New calls per second allowed."
-    )
-    prefixes: tuple[str, ...] = Field(
-        default=("+",), description="E.164 prefixes that it may call."
-    )
-    rest: float = Field(default=30.0, gt=0, description="s out of use after its breaker tripped.")
+    name: Name
+    node: Name
+    host: str
+    lines: Annotated[int, Field(ge=1, le=100_000)] = 100
+    calls_per_second: Annotated[float, Field(gt=0, le=10_000)] = 20.0
+    prefixes: tuple[str, ...] = ("+",)
 
 
-class RecordingStorage(_Section):
+class RecordingStorage(_Strict):
     """Where recordings go from the nodes."""
 
-    url: str = Field(
-        default="", description="file:///... or s3://...; '' = folder in the state folder."
-    )
-    key: SecretStr = Field(
-        default=SecretStr(""),
-        description="32 bytes as 64 hex digits: encrypts at rest; '' = not encrypted.",
-    )
-    poll: float = Field(default=2.0, gt=0, description="s between looks for recordings that wait.")
-    address_life: float = Field(
-        default=300.0, gt=0, le=3600, description="s a signed address works."
-    )
+    url: str = ""  # file:///... or s3://bucket/...; '' = a folder in the state folder
+    key: SecretStr = SecretStr("")  # 64 hex digits: encrypts at rest; '' = kept as recorded
+    poll: Annotated[float, Field(gt=0)] = 2.0  # between looks for recordings that wait
+    address_seconds: Annotated[int, Field(ge=1, le=3600)] = 300  # a signed address works so long
 
-    @model_validator(mode="after")
-    def _key_is_one(self) -> RecordingStorage:
-        text = self.key.get_secret_value()
-        if text and (len(text) != 64 or set(text.lower()) - set("0123456789abcdef")):
-            raise ValueError("recordings key: expected 64 hex digits")
-        return self
+    @field_validator("key")
+    @classmethod
+    def _is_a_key(cls, key: SecretStr) -> SecretStr:
+        text = key.get_secret_value()
+        if text and (len(text) != 64 or not set(text.lower()) <= set("0123456789abcdef")):
+            raise ValueError("expected 64 hex digits")
+        return key
 
 
-class Limits(_Section):
-    """What one request or account may ask for."""
-
-    body: int = Field(
-        default=32 * 1024 * 1024, ge=1024, description="Bytes in a request: 50,000 leads fit."
-    )
-    rows: int = Field(
-        default=50_000, ge=1, description="Rows in one upload: larger files go in parts."
-    )
-    sign_in_failures: int = Field(
-        default=8, ge=1, description="Wrong passwords before a login rests."
-    )
-    sign_in_rest: float = Field(default=300.0, gt=0, description="s a login rests after that.")
-    sign_ins_per_minute: int = Field(default=30, ge=1, description="Tries per address and minute.")
-
-
-class LogSettings(_Section):
-    """How the process speaks."""
-
-    level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="Least level."
-    )
-    format: Literal["json", "console"] = Field(default="json", description="json for machines.")
-
-
-def _state_folder() -> Path:
-    if Path("var").is_dir() or Path("pyproject.toml").is_file():
-        return Path("var").absolute()
-    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+def state_folder() -> Path:
+    """Where an installation without settings keeps its database and keys."""
+    base = os.environ.get("XDG_STATE_HOME", str(Path.home() / ".local/state"))
     return Path(base) / "dialer"
 
 
 class Settings(BaseSettings):
-    """The whole installation."""
+    """All settings. Seconds unless said otherwise."""
 
     model_config = SettingsConfigDict(
-        env_prefix="DIALER_", env_nested_delimiter="__", extra="ignore", frozen=True
+        env_prefix="DIALER_", env_nested_delimiter="__", extra="forbid"
     )
 
-    state_folder: Path = Field(
-        default_factory=_state_folder,
-        description="Database, signing key and recordings when nothing else is set.",
-    )
-    database_url: str = Field(
-        default="",
-        description="postgresql+asyncpg://...; '' = SQLite in the state folder, one node.",
-    )
-    redis_url: SecretStr = Field(
-        default=SecretStr(""),
-        description="redis://... for more than one process; '' = bus in memory.",
-    )
-    http_host: str = Field(
-        default="127.0.0.1", description="Address to listen on; TLS ends before us."
-    )
-    http_port: int = Field(
-        default=8080, ge=0, le=65535, description="Port to listen on; 0 = any free one."
-    )
-    nodes: tuple[NodeSettings, ...] = Field(
-        default=(), description="Asterisk nodes; none = no calls."
-    )
-    trunks: tuple[TrunkOptions, ...] = Field(default=(), description="Trunks; none = no calls.")
-    signing_secret: SecretStr = Field(
-        default=SecretStr(""),
-        description="Signs tokens (32 characters or more); '' = made once, kept in the state"
-        " folder. Several API nodes must share one.",
-    )
-    token_life: float = Field(
-        default=12 * 3600.0, gt=0, description="s a sign-in lasts: one long shift."
-    )
-    lease_seconds: float = Field(
-        default=10.0,
-        gt=2,
-        description="s a dead owner blocks its pool; shorter costs more renewals.",
-    )
-    region: str = Field(
-        default="",
-        pattern="^([A-Z]{2})?$",
-        description="Country for numbers without +; '' = refuse them.",
-    )
-    owner: str = Field(
-        default="", max_length=100, description="Name of this process; '' = host and pid."
-    )
-    recordings: RecordingStorage = Field(default_factory=RecordingStorage)
-    limits: Limits = Field(default_factory=Limits)
-    log: LogSettings = Field(default_factory=LogSettings)
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Settings:
-        names = [node.name for node in self.nodes]
-        if len(set(names)) != len(names):
-            raise ValueError("two nodes have one name")
-        for trunk in self.trunks:
-            if trunk.node not in names:
-                raise ValueError(f"trunk {trunk.name}: there is no node {trunk.node!r}")
-        secret = self.signing_secret.get_secret_value()
-        if secret and len(secret) < 32:
-            raise ValueError("signing_secret: expected 32 characters or more")
-        return self
+    database: str = ""  # SQLAlchemy URL; '' = SQLite in the state folder
+    host: str = "127.0.0.1"  # where the API listens; the world is a proxy's business
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    folder: Path = Field(default_factory=state_folder)
+    nodes: tuple[NodeSettings, ...] = ()
+    trunks: tuple[TrunkSettings, ...] = ()
+    secret: SecretStr = SecretStr("")  # signs tokens; '' = made once, kept in the state folder
+    token_seconds: Annotated[int, Field(ge=60, le=7 * 86400)] = 8 * 3600  # a working day
+    body_bytes: Annotated[int, Field(ge=1024)] = 32 * 1024 * 1024  # largest request
+    upload_rows: Annotated[int, Field(ge=1)] = 50_000  # rows of one upload
+    log_level: str = "INFO"
+    log_json: bool = True
+    redis: SecretStr = SecretStr("")  # redis://...; '' = the bus stays inside this process
+    region: Annotated[str, Field(pattern="^([A-Z]{2})?$")] = ""  # of numbers without +; '' = refuse
+    lease_seconds: Annotated[float, Field(gt=2, le=120)] = 10.0  # a dead owner's pool waits so long
+    recordings: RecordingStorage = RecordingStorage()
+    drain: float = 20.0  # at a stop, conversations may go on this long
 
     @classmethod
     def settings_customise_sources(
@@ -211,45 +107,38 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
+        path = os.environ.get("DIALER_CONFIG")
         sources: tuple[PydanticBaseSettingsSource, ...] = (init_settings, env_settings)
-        if config := os.environ.get("DIALER_CONFIG"):
-            if not Path(config).is_file():
-                raise FileNotFoundError(f"DIALER_CONFIG names no file: {config}")
-            sources += (TomlConfigSettingsSource(settings_cls, toml_file=config),)
+        if path:
+            sources += (TomlConfigSettingsSource(settings_cls, toml_file=path),)
         return sources
 
     @property
-    def database(self) -> str:
-        """The database's URL, with the default filled in; the state folder is made."""
-        if self.database_url:
-            return self.database_url
-        self.state_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return f"sqlite+aiosqlite:///{self.state_folder.absolute() / 'dialer.sqlite'}"
+    def database_url(self) -> str:
+        if self.database:
+            return self.database
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return f"sqlite+aiosqlite:///{self.folder / 'dialer.db'}"
 
     @property
     def recordings_url(self) -> str:
-        """Where recordings are stored, with the default filled in."""
         if self.recordings.url:
             return self.recordings.url
-        folder = self.state_folder.absolute() / "recordings"
+        folder = self.folder.absolute() / "recordings"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return folder.as_uri()
 
-    def signing_key(self) -> str:
-        """The secret that signs tokens; made on first use, readable by this user only."""
-        if given := self.signing_secret.get_secret_value():
-            return given
-        self.state_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path = self.state_folder / "signing.key"
-        if not path.exists():
-            # Written aside and linked, so that two processes that start together agree on one.
-            aside = path.with_name(f".signing.{os.getpid()}.{secrets.token_hex(4)}")
-            with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+    def signing_key(self) -> bytes:
+        """The key for tokens and signed addresses; made once, readable by its owner only."""
+        if value := self.secret.get_secret_value():
+            if len(value) < 32:
+                raise ValueError("DIALER_SECRET: expected at least 32 characters")
+            return value.encode()
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path = self.folder / "secret"
+        try:
+            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
                 file.write(secrets.token_urlsafe(48))
-            try:
-                os.link(aside, path)
-            except FileExistsError:
-                pass
-            finally:
-                aside.unlink()
-        return path.read_text().strip()
+        except FileExistsError:
+            pass
+        return path.read_bytes()
