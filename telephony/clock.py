@@ -6,6 +6,7 @@ clock is a test case instead of an incident.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -57,3 +58,16 @@ class ManualClock:
     def step(self, seconds: float) -> None:
         """Step the calendar clock only, as an operator or NTP would."""
         self.wall += timedelta(seconds=seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class LoopClock:
+    """Follows the running event loop's time, so that virtual time moves both clocks."""
+
+    start: datetime  # the calendar time at the loop's second 0
+
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def now(self) -> datetime:
+        return self.start + timedelta(seconds=asyncio.get_running_loop().time())
