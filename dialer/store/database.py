@@ -17,7 +17,7 @@ _MONTHS_AHEAD = 3
 
 
 class Database:
-    """One engine. `postgresql+asyncpg://` is the production store, `sqlite+aiosqlite://` embedded."""
+    """One engine: `postgresql+asyncpg://` in production, `sqlite+aiosqlite://` embedded."""
 
     def __init__(self, url: str, *, pool_size: int = 5) -> None:
         self.url = url

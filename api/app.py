@@ -1,0 +1,71 @@
+"""The application: routes and websockets over what `Deps` names."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from prometheus_client import CollectorRegistry
+
+from api import problems
+from api.auth import Auth
+from api.routes import accounts, agents, calls, campaigns, health, live, tokens
+from api.ws import agent as agent_socket
+from api.ws import live as live_socket
+from dialer.domain.ids import NewId
+from dialer.live.feed import Feed
+from dialer.live.gateway import CommandGateway
+from dialer.services.agents import Agents
+from dialer.services.campaigns import Campaigns
+from dialer.store.database import Database
+from telephony.clock import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Deps:
+    """What the API stands on."""
+
+    database: Database
+    gateway: CommandGateway
+    feed: Feed
+    clock: Clock
+    new_id: NewId
+    auth: Auth
+    campaigns: Campaigns
+    agents: Agents
+    registry: CollectorRegistry
+    ready: Callable[[], Awaitable[dict[str, Any]]]
+    body_bytes: int
+    upload_rows: int
+
+
+def create_app(deps: Deps) -> FastAPI:
+    """The ASGI application."""
+    app = FastAPI(
+        title="dialer",
+        version="0.1.0",
+        description="Outbound dialing on Asterisk: campaigns, agents, calls, live figures.",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/v1/openapi.json",
+    )
+    app.state.deps = deps
+    problems.install(app)
+    for part in (tokens, accounts, campaigns, agents, calls, live, health):
+        app.include_router(part.router)
+    app.include_router(agent_socket.router)
+    app.include_router(live_socket.router)
+
+    @app.middleware("http")
+    async def headers(
+        request: Request, call_next: Callable[[Request], Awaitable[Response]]
+    ) -> Response:
+        response = await call_next(request)
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Cache-Control"] = "no-store"
+        return response
+
+    app.add_middleware(problems.BodyLimit, limit=deps.body_bytes)
+    return app

@@ -1,0 +1,60 @@
+"""What a route may ask for: the application's parts, and an authenticated caller with a scope."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from api.auth import Caller
+from dialer.domain.errors import Unauthenticated
+
+if TYPE_CHECKING:
+    from api.app import Deps
+
+_bearer = HTTPBearer(auto_error=False)
+
+
+def deps(request: Request) -> Any:
+    """The application's parts."""
+    return request.app.state.deps
+
+
+def parts(request: Request) -> Deps:
+    return cast("Deps", request.app.state.deps)
+
+
+Parts = Annotated[Any, Depends(deps)]
+
+
+async def caller(
+    request: Request,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+) -> Caller:
+    """The bearer token's account; raises Unauthenticated."""
+    if credentials is None:
+        raise Unauthenticated("a bearer token is needed")
+    return parts(request).auth.verify(credentials.credentials)
+
+
+class Scope:
+    """A dependency that lets through callers with one scope; read by the scope test."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    async def __call__(self, who: Annotated[Caller, Depends(caller)]) -> Caller:
+        who.require(self.name)
+        return who
+
+
+Anyone = Annotated[Caller, Depends(caller)]
+AdminOnly = Annotated[Caller, Depends(Scope("admin"))]
+ForCampaigns = Annotated[Caller, Depends(Scope("campaigns"))]
+ForLeads = Annotated[Caller, Depends(Scope("leads"))]
+ForCalls = Annotated[Caller, Depends(Scope("calls"))]
+ForAgents = Annotated[Caller, Depends(Scope("agents"))]
+ForLive = Annotated[Caller, Depends(Scope("live"))]
+ForDoNotCall = Annotated[Caller, Depends(Scope("dnc"))]
+ForRecordings = Annotated[Caller, Depends(Scope("recordings"))]

@@ -1,0 +1,153 @@
+"""Campaigns: made, changed, started, paused, stopped, given leads."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from fastapi import APIRouter, Request
+from pydantic import ValidationError
+
+from api.deps import ForCampaigns, ForLeads, parts
+from api.models import (
+    Campaign,
+    ChangedCampaign,
+    LeadRow,
+    NewCampaign,
+    Rejected,
+    Upload,
+    Uploaded,
+)
+from dialer.compliance.numbers import BadNumber, parse_number
+from dialer.domain.campaign import CampaignEvent
+from dialer.domain.errors import TooLarge
+from dialer.store import admin
+from dialer.store.leads import NewLead
+
+router = APIRouter(prefix="/api/v1/campaigns", tags=["campaigns"])
+
+
+def _campaign(row: Any) -> Campaign:
+    return Campaign(**{key: row[key] for key in Campaign.model_fields})
+
+
+@router.get("")
+async def list_campaigns(who: ForCampaigns, request: Request) -> list[Campaign]:
+    async with parts(request).database.begin() as connection:
+        rows = await admin.campaigns(connection, who.client_id)
+    return [_campaign(row) for row in rows]
+
+
+@router.post("", status_code=201)
+async def create_campaign(body: NewCampaign, who: ForCampaigns, request: Request) -> Campaign:
+    """A new campaign, in draft: it calls nobody until it is started."""
+    return _campaign(
+        await parts(request).campaigns.create(
+            who.client_id,
+            name=body.name,
+            settings=body.settings.domain(),
+            dispositions=[d.domain() for d in body.dispositions],
+            pool_id=body.pool_id,
+        )
+    )
+
+
+@router.get("/{campaign_id}")
+async def get_campaign(campaign_id: UUID, who: ForCampaigns, request: Request) -> Campaign:
+    async with parts(request).database.begin() as connection:
+        return _campaign(await admin.campaign(connection, who.client_id, campaign_id))
+
+
+@router.put("/{campaign_id}/settings")
+async def change_settings(
+    campaign_id: UUID, body: ChangedCampaign, who: ForCampaigns, request: Request
+) -> Campaign:
+    """New settings as a new version; calls keep the version they were placed under."""
+    return _campaign(
+        await parts(request).campaigns.change(
+            who.client_id,
+            campaign_id,
+            settings=body.settings.domain(),
+            dispositions=(
+                [d.domain() for d in body.dispositions] if body.dispositions is not None else None
+            ),
+        )
+    )
+
+
+async def _move(campaign_id: UUID, event: CampaignEvent, who: Any, request: Request) -> Campaign:
+    return _campaign(await parts(request).campaigns.move(who.client_id, campaign_id, event))
+
+
+@router.post("/{campaign_id}/start")
+async def start(campaign_id: UUID, who: ForCampaigns, request: Request) -> Campaign:
+    return await _move(campaign_id, CampaignEvent.START, who, request)
+
+
+@router.post("/{campaign_id}/pause")
+async def pause(campaign_id: UUID, who: ForCampaigns, request: Request) -> Campaign:
+    """No new calls; those under way are finished, then the campaign is paused."""
+    return await _move(campaign_id, CampaignEvent.PAUSE, who, request)
+
+
+@router.post("/{campaign_id}/stop")
+async def stop(campaign_id: UUID, who: ForCampaigns, request: Request) -> Campaign:
+    """For good: a stopped campaign is finished."""
+    return await _move(campaign_id, CampaignEvent.STOP, who, request)
+
+
+@router.get("/{campaign_id}/figures")
+async def figures(campaign_id: UUID, who: ForCampaigns, request: Request) -> dict[str, Any]:
+    """Attempts by outcome, leads by state, abandoned calls, from the records."""
+    async with parts(request).database.begin() as connection:
+        await admin.campaign(connection, who.client_id, campaign_id)
+        return await admin.campaign_figures(connection, who.client_id, campaign_id)
+
+
+@router.post("/{campaign_id}/leads", status_code=201)
+async def upload_leads(
+    campaign_id: UUID, body: Upload, who: ForLeads, request: Request
+) -> Uploaded:
+    """Leads in bulk. Each row is judged alone: bad ones are named with a reason."""
+    if len(body.leads) > parts(request).upload_rows:
+        raise TooLarge(f"at most {parts(request).upload_rows} rows at a time")
+    rows: list[NewLead] = []
+    places: list[int] = []
+    rejected: list[Rejected] = []
+    for index, raw in enumerate(body.leads):
+        try:
+            row = LeadRow.model_validate(raw)
+            number = parse_number(row.number, region=body.region)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = "/".join(str(p)[:60] for p in first["loc"])
+            rejected.append(Rejected(row=index, reason=f"{where}: {first['msg']}"[:300]))
+            continue
+        except BadNumber as error:
+            rejected.append(Rejected(row=index, reason=f"number: {error}"))
+            continue
+        places.append(index)
+        rows.append(
+            NewLead(
+                e164=number.e164,
+                region=number.region,
+                kind=number.kind,
+                name=row.name,
+                external_key=row.external_key,
+                zone=row.zone,
+                consent=row.consent,
+                attributes=row.attributes,
+            )
+        )
+    done = await parts(request).campaigns.upload(
+        who.client_id, campaign_id, name=body.name, rows=rows
+    )
+    rejected += [
+        Rejected(row=places[i], reason="this person or number is in the campaign already")
+        for i in done.duplicates
+    ]
+    return Uploaded(
+        list_id=done.list_id,
+        accepted=len(done.lead_ids),
+        rejected=sorted(rejected, key=lambda r: r.row),
+    )

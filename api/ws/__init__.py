@@ -1,0 +1,1 @@
+"""Websockets: what agents and supervisors see as it happens."""

@@ -1,0 +1,143 @@
+"""Agents, their accounts and their phones."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from dialer.domain.errors import Invalid, NotFound, Unavailable
+from dialer.domain.ids import NewId
+from dialer.live.gateway import CommandGateway
+from dialer.store import admin
+from dialer.store.database import Database
+from telephony.clock import Clock
+from telephony.provision.phones import Phone, new_password
+
+#: Makes Asterisk know a node's phones: all of them, every time.
+Provision = Callable[[str, Sequence[Phone]], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class MadeAgent:
+    id: UUID
+    node: str
+    phone_password: str
+
+
+class Agents:
+    """People who talk, and what they need for it."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        gateway: CommandGateway,
+        clock: Clock,
+        new_id: NewId,
+        hash_password: Callable[[str], Awaitable[str]],
+        nodes: Sequence[str],
+        provision: Provision,
+    ) -> None:
+        self._db, self._gateway, self._clock, self._new_id = database, gateway, clock, new_id
+        self._hash, self._nodes, self._provision = hash_password, tuple(nodes), provision
+
+    async def add_account(self, client_id: UUID, *, login: str, password: str, role: str) -> UUID:
+        account_id = self._new_id()
+        values = await self._account(account_id, client_id, login, password, role)
+        async with self._db.begin() as connection:
+            await admin.add_account(connection, values)
+        return account_id
+
+    async def _account(
+        self, account_id: UUID, client_id: UUID, login: str, password: str, role: str
+    ) -> dict[str, Any]:
+        return {
+            "id": account_id,
+            "client_id": client_id,
+            "login": login,
+            "password_hash": await self._hash(password),
+            "role": role,
+            "disabled": False,
+            "failures": 0,
+            "locked_until": None,
+            "created_at": self._clock.now(),
+        }
+
+    async def add(
+        self,
+        client_id: UUID,
+        *,
+        name: str,
+        endpoint: str,
+        node: str,
+        contact: str,
+        login: str | None,
+        password: str | None,
+        campaigns: Sequence[UUID],
+    ) -> MadeAgent:
+        """An agent with phone and, given a login, account. A phone with a contact needs no
+        password: it is called where it is."""
+        if (login is None) != (password is None):
+            raise Invalid("login and password belong together")
+        if node and node not in self._nodes:
+            raise NotFound("no such Asterisk node")
+        where = node or (self._nodes[0] if self._nodes else "")
+        agent_id, account_id = self._new_id(), self._new_id()
+        phone_password = "" if contact else new_password()
+        account = None
+        if login is not None and password is not None:
+            account = await self._account(account_id, client_id, login, password, "agent")
+        async with self._db.begin() as connection:
+            pools = await admin.pools(connection, client_id)
+            if account is not None:
+                await admin.add_account(connection, account)
+            await admin.add_agent(
+                connection,
+                {
+                    "id": agent_id,
+                    "client_id": client_id,
+                    "pool_id": pools[0]["id"],
+                    "account_id": account_id if account is not None else None,
+                    "name": name,
+                    "endpoint": endpoint,
+                    "node": where,
+                    "contact": contact,
+                    "phone_password": phone_password,
+                },
+            )
+            await admin.assign(connection, client_id, agent_id, campaigns)
+        if where:
+            await self.provision(where)
+        await self.tell_pools([pools[0]["id"]], "pool.refresh", {})
+        return MadeAgent(agent_id, where, phone_password)
+
+    async def assign(self, client_id: UUID, agent_id: UUID, campaign_ids: Sequence[UUID]) -> None:
+        async with self._db.begin() as connection:
+            await admin.assign(connection, client_id, agent_id, campaign_ids)
+            row = await admin.agent(connection, client_id, agent_id)
+        await self.tell_pools([row["pool_id"]], "pool.refresh", {})
+
+    async def provision(self, node: str) -> None:
+        """Write all phones of a node and have Asterisk read them."""
+        async with self._db.begin() as connection:
+            rows = await admin.agents(connection)
+        await self._provision(
+            node,
+            [
+                Phone(row["endpoint"], row["phone_password"], row["contact"])
+                for row in rows
+                if row["node"] == node
+            ],
+        )
+
+    async def tell_pools(
+        self, pool_ids: Sequence[UUID], command: str, payload: Mapping[str, Any]
+    ) -> None:
+        """Engines that run hear of it now; others read it at their start."""
+        for pool_id in pool_ids:
+            try:
+                await self._gateway.call(pool_id, command, payload)
+            except Unavailable:
+                pass
