@@ -221,6 +221,10 @@ class PoolEngine:
             await self.lease.release()
         await self._finish(reason)
 
+    async def abandon(self) -> None:
+        """End an engine whose start failed, without touching what it does not own."""
+        await self._finish("start failed")
+
     async def _finish(self, reason: str) -> None:
         self.stop_reason = reason
         if self._release_gateway is not None:

@@ -1,0 +1,40 @@
+"""Prometheus metrics, read from the engines when they are asked for: nothing on the hot path."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from uuid import UUID
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from dialer.engine.pool import PoolEngine
+
+
+class EngineMetrics(Collector):
+    """Agents and calls by state, attempts by outcome, backlog of writes."""
+
+    def __init__(self, engines: Mapping[UUID, PoolEngine]) -> None:
+        self._engines = engines
+
+    def collect(self) -> Iterator[Metric]:
+        agents = GaugeMetricFamily("dialer_agents", "Agents by state", labels=["pool", "state"])
+        calls = GaugeMetricFamily("dialer_calls", "Live calls by state", labels=["pool", "state"])
+        backlog = GaugeMetricFamily("dialer_write_backlog", "Writes waiting", labels=["pool"])
+        owned = GaugeMetricFamily("dialer_pool_owned", "1 while the lease is held", labels=["pool"])
+        outcomes = CounterMetricFamily(
+            "dialer_attempts", "Attempts ended, by outcome", labels=["campaign", "outcome"]
+        )
+        for pool_id, engine in self._engines.items():
+            pool = str(pool_id)
+            for state, count in Counter(a.state.value for a in engine.desk.agents.values()).items():
+                agents.add_metric([pool, state], count)
+            for state, count in Counter(c.state.value for c in engine.calls.calls.values()).items():
+                calls.add_metric([pool, state], count)
+            backlog.add_metric([pool], engine.writer.backlog)
+            owned.add_metric([pool], float(engine.lease.held))
+            for campaign in engine.campaigns.values():
+                for outcome, count in campaign.ledger.outcomes.items():
+                    outcomes.add_metric([str(campaign.id), outcome], count)
+        yield from (agents, calls, backlog, owned, outcomes)

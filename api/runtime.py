@@ -1,0 +1,267 @@
+"""One process with everything in it: database, switches, engines, API. What `dialer serve` runs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import structlog
+import uvicorn
+from prometheus_client import CollectorRegistry
+
+from api.app import Deps, create_app
+from api.auth import Auth
+from api.metrics import EngineMetrics
+from api.settings import NodeSettings, Settings
+from dialer.domain.ids import id_source
+from dialer.engine.lines import Lines
+from dialer.engine.permission import Permission
+from dialer.engine.pool import PoolEngine
+from dialer.engine.settings import EngineSettings
+from dialer.live.feed import Feed
+from dialer.live.gateway import LocalGateway
+from dialer.services.agents import Agents
+from dialer.services.campaigns import Campaigns
+from dialer.store import admin
+from dialer.store.database import Database, upgrade
+from dialer.store.pool_store import SqlPoolStore
+from telephony.ami import AmiAccount, AmiSwitch
+from telephony.clock import SystemClock
+from telephony.nodes import Switchboard
+from telephony.provision.phones import Phone, write_phones
+from telephony.records import CelFiles
+from telephony.switch import EventSink, Switch, SwitchError
+from telephony.trunks import TrunkSettings
+
+log = structlog.get_logger(__name__)
+
+
+class Runtime:
+    """The parts of one process and their life."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.clock = SystemClock()
+        self.new_id = id_source(self.clock)
+        self.database = Database(settings.database_url)
+        self.feed = Feed(self.clock)
+        self.gateway = LocalGateway()
+        self.switchboard = Switchboard({node.name: self._maker(node) for node in settings.nodes})
+        self.lines = Lines(
+            [
+                TrunkSettings(
+                    name=t.name,
+                    node=t.node,
+                    host=t.host,
+                    lines=t.lines,
+                    calls_per_second=t.calls_per_second,
+                    prefixes=t.prefixes,
+                )
+                for t in settings.trunks
+            ],
+            clock=self.clock,
+        )
+        self.auth = Auth(
+            self.database,
+            key=settings.signing_key(),
+            token_seconds=settings.token_seconds,
+            clock=self.clock,
+        )
+        self.engines: dict[UUID, PoolEngine] = {}
+        self.failed = asyncio.Event()
+        self.registry = CollectorRegistry()
+        self.registry.register(EngineMetrics(self.engines))
+        self._tasks: list[asyncio.Task[Any]] = []
+        self.app = create_app(
+            Deps(
+                database=self.database,
+                gateway=self.gateway,
+                feed=self.feed,
+                clock=self.clock,
+                new_id=self.new_id,
+                auth=self.auth,
+                campaigns=Campaigns(
+                    self.database, gateway=self.gateway, clock=self.clock, new_id=self.new_id
+                ),
+                agents=Agents(
+                    self.database,
+                    gateway=self.gateway,
+                    clock=self.clock,
+                    new_id=self.new_id,
+                    hash_password=self.auth.hash,
+                    nodes=[node.name for node in settings.nodes],
+                    provision=self._provision,
+                ),
+                registry=self.registry,
+                ready=self.checks,
+                body_bytes=settings.body_bytes,
+                upload_rows=settings.upload_rows,
+            )
+        )
+
+    def _maker(self, node: NodeSettings) -> Any:
+        account = AmiAccount(
+            node=node.name,
+            host=node.host,
+            port=node.port,
+            user=node.user,
+            secret=node.secret.get_secret_value(),
+            provision_user=node.provision_user if node.provision_secret else "",
+            provision_secret=node.provision_secret.get_secret_value(),
+            record_user=node.record_user if node.record_secret else "",
+            record_secret=node.record_secret.get_secret_value(),
+        )
+
+        def make(sink: EventSink) -> Switch:
+            return AmiSwitch(account, sink=sink, clock=self.clock)
+
+        return make
+
+    async def _provision(self, node: str, phones: Sequence[Phone]) -> None:
+        """Write a node's phones and have Asterisk read them, where that is our business."""
+        found = next((n for n in self.settings.nodes if n.name == node), None)
+        if found is None or found.phones_file is None:
+            return
+        await asyncio.to_thread(write_phones, found.phones_file, list(phones))
+        try:
+            await self.switchboard.switch(node).reload_phones()
+        except SwitchError as error:  # read at the node's next start or reload
+            log.warning("phones not reloaded", action="provision_failed", error=str(error))
+
+    async def checks(self) -> dict[str, Any]:
+        """For /readyz: each part's state, 'ok' or what is wrong."""
+        found: dict[str, Any] = {}
+        try:
+            await asyncio.wait_for(self.database.check(), 2.0)
+            found["database"] = "ok"
+        except Exception as error:
+            found["database"] = type(error).__name__
+        down = self.switchboard.down()
+        names = self.switchboard.names
+        found["nodes"] = "ok" if names and len(down) < len(names) else "no Asterisk node is up"
+        for pool_id, engine in self.engines.items():
+            good = engine.ready.is_set() and engine.lease.held
+            found[f"pool {pool_id}"] = "ok" if good else engine.stop_reason or "not owned"
+        if not self.engines:
+            found["pools"] = "there are none yet"
+        return found
+
+    async def start(self) -> None:
+        """Everything but the HTTP server."""
+        await self.database.make_partitions(self.clock.now())
+        await self.switchboard.start()
+        async with self.database.begin() as connection:
+            pools = [row["id"] for row in await admin.pools(connection)]
+        for pool_id in pools:
+            self._tasks.append(asyncio.create_task(self._run_pool(pool_id), name=f"pool-{pool_id}"))
+
+    async def _run_pool(self, pool_id: UUID) -> None:
+        """An engine for one pool; after a lost lease it stands in line for the next one."""
+        while True:
+            engine = PoolEngine(
+                pool_id,
+                owner=f"{socket.gethostname()}:{os.getpid()}",
+                store=SqlPoolStore(self.database, new_id=self.new_id),
+                switchboard=self.switchboard,
+                records=CelFiles([n.cel for n in self.settings.nodes if n.cel is not None]),
+                feed=self.feed,
+                gateway=self.gateway,
+                lines=self.lines,
+                permission=Permission(lambda: tuple(t.host for t in self.settings.trunks)),
+                clock=self.clock,
+                new_id=self.new_id,
+                settings=EngineSettings(
+                    drain=self.settings.drain, lease=self.settings.lease_seconds
+                ),
+            )
+            self.engines[pool_id] = engine
+            self.switchboard.listen(engine.on_event)
+            try:
+                await engine.start()
+                await engine.stopped.wait()
+                log.error("engine stopped", action="engine_stopped", reason=engine.stop_reason)
+            except asyncio.CancelledError:
+                raise
+            except Exception:
+                log.exception("engine failed at start", action="engine_start_failed")
+                await engine.abandon()
+            finally:
+                self.switchboard.unlisten(engine.on_event)
+            await asyncio.sleep(1.0)
+
+    async def stop(self) -> None:
+        """Drain the engines, then let go of everything."""
+        await asyncio.gather(
+            *(engine.stop() for engine in self.engines.values() if engine.ready.is_set())
+        )
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.switchboard.stop()
+        await self.database.close()
+
+
+def configure_logs(settings: Settings) -> None:
+    """Structured lines on standard error; JSON for machines, plain for people."""
+    level = logging.getLevelNamesMapping().get(settings.log_level.upper(), logging.INFO)
+    renderer: Any = (
+        structlog.processors.JSONRenderer()
+        if settings.log_json
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    logging.basicConfig(level=max(level, logging.WARNING), stream=sys.stderr)
+
+
+async def serve(settings: Settings) -> int:
+    """Run until SIGINT or SIGTERM; returns the exit code."""
+    configure_logs(settings)
+    await asyncio.to_thread(upgrade, settings.database_url)
+    runtime = Runtime(settings)
+    await runtime.start()
+    server = uvicorn.Server(
+        uvicorn.Config(
+            runtime.app,
+            host=settings.host,
+            port=settings.port,
+            log_config=None,
+            access_log=False,
+            ws="websockets-sansio",
+            ws_max_size=64 * 1024,
+            timeout_graceful_shutdown=3,
+        )
+    )
+    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    with contextlib.suppress(AttributeError):
+        server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
+    serving = asyncio.create_task(server.serve(), name="http")
+    waiting = asyncio.create_task(stop.wait(), name="stop")
+    await asyncio.wait([serving, waiting], return_when=asyncio.FIRST_COMPLETED)
+    early = serving.done()
+    await runtime.stop()
+    server.should_exit = True
+    await asyncio.gather(serving, return_exceptions=True)
+    waiting.cancel()
+    return 1 if early else 0
