@@ -1,0 +1,41 @@
+# Two commands matter: `make run` and `make test`. Both set up what they need first (`make setup`).
+SHELL := /bin/bash
+PYTHON := .venv/bin/python
+export PYTHONDONTWRITEBYTECODE := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-full bench lint clean
+
+help:
+	@echo "make run        a whole call centre on this machine, with a demo campaign"
+	@echo "make test       what CI runs: lint, types, layers, tests"
+	@echo "make test-full  the long tests too"
+	@echo "make bench [NAME=originate]   measurements, one JSON object a line"
+	@echo "make lint | setup | clean"
+
+setup:
+	@deploy/setup.sh
+
+run: setup
+	@exec $(PYTHON) -m tests.lab.demo
+
+lint:
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+test: setup lint
+	$(PYTHON) -m pytest -q -m "not full"
+	@echo "make test: all good"
+
+test-full: setup lint
+	$(PYTHON) -m pytest -q
+	@echo "make test-full: all good"
+
+bench: setup
+	@exec $(PYTHON) -m tests.bench $(NAME)
+
+clean:
+	rm -rf .venv .lab .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache results dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
