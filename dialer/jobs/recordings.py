@@ -1,0 +1,154 @@
+"""Recordings move from the nodes' disks to storage, whatever crashes in between.
+
+Each one: copy under a name that depends only on the call, read it back and compare, write *copied*,
+delete the node's file, write *stored*. Every step may be repeated; a crash between two of them
+repeats one. A failure (disk full, storage away) leaves the recording where it is, and it is tried
+again later, less and less often, without holding up the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from dialer.jobs.storage import RecordingStorage
+from dialer.store import recordings as rows
+from dialer.store.database import Database
+from telephony.clock import Clock
+
+log = structlog.get_logger(__name__)
+
+_BATCH = 100
+_SETTLED = timedelta(seconds=2)  # Asterisk may still write a file that changed since
+_MISSING = timedelta(minutes=10)  # a file that is not there by then will not come
+_LONGEST_REST = 600.0
+
+
+class RecordingMover:
+    """Moves what waits. `folders`: each node's recording folder as seen from here."""
+
+    def __init__(
+        self,
+        database: Database,
+        storage: RecordingStorage,
+        *,
+        folders: Mapping[str, Path],
+        clock: Clock,
+        poll: float = 2.0,
+    ) -> None:
+        self._db, self._storage, self._clock, self._poll = database, storage, clock, poll
+        self._folders = {node: folder.resolve() for node, folder in folders.items()}
+        self._resting: dict[UUID, tuple[float, float]] = {}  # until (monotonic), next rest
+        self._wake = asyncio.Event()
+
+    def wake(self) -> None:
+        """Look now: a recording has ended."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            try:
+                await self.move_all()
+            except Exception as error:  # the database is away: the next look comes
+                log.warning("recordings not read", action="recordings_failed", error=repr(error))
+            self._wake.clear()
+            try:
+                await asyncio.wait_for(self._wake.wait(), self._poll)
+            except TimeoutError:
+                pass
+
+    async def move_all(self) -> int:
+        """One look at everything that waits; returns how many were moved."""
+        moved, after = 0, None
+        while self._folders:
+            async with self._db.begin() as connection:
+                batch = await rows.to_move(
+                    connection, nodes=list(self._folders), after=after, limit=_BATCH
+                )
+            for row in batch:
+                moved += await self._try(row)
+            if len(batch) < _BATCH:
+                break
+            after = (batch[-1]["at"], batch[-1]["attempt_id"])
+        return moved
+
+    async def _try(self, row: Mapping[str, Any]) -> bool:
+        key: UUID = row["attempt_id"]
+        until, rest = self._resting.get(key, (0.0, self._poll))
+        if self._clock.monotonic() < until:
+            return False
+        try:
+            done = await self._move(row)
+        except Exception as error:
+            self._resting[key] = (self._clock.monotonic() + rest, min(rest * 2, _LONGEST_REST))
+            log.warning(
+                "recording not moved",
+                action="recording_not_moved",
+                call=str(key),
+                node=row["node"],
+                error=repr(error),
+            )
+            return False
+        self._resting.pop(key, None)
+        return done
+
+    async def _move(self, row: Mapping[str, Any]) -> bool:
+        source = self._source(row)
+        if row["state"] == "on_node":
+            copied = await self._copy(row, source)
+            if copied is None:
+                return False
+            async with self._db.begin() as connection:
+                if not await rows.move_on(
+                    connection, row["attempt_id"], before="on_node", values=copied
+                ):
+                    return False  # erased meanwhile, or another mover was faster
+        await asyncio.to_thread(source.unlink, True)
+        async with self._db.begin() as connection:
+            await rows.move_on(
+                connection, row["attempt_id"], before="copied", values={"state": "stored"}
+            )
+        log.info("recording stored", action="recording_stored", call=str(row["attempt_id"]))
+        return True
+
+    async def _copy(self, row: Mapping[str, Any], source: Path) -> dict[str, Any] | None:
+        """Store and verify; the row's new values, or None when the file is not ready."""
+        now = self._clock.now()
+        try:
+            before = await asyncio.to_thread(source.stat)
+        except FileNotFoundError:
+            if now - row["at"] < _MISSING:
+                return None
+            log.error("recording missing", action="recording_missing", call=str(row["attempt_id"]))
+            async with self._db.begin() as connection:
+                await rows.move_on(
+                    connection, row["attempt_id"], before="on_node", values={"state": "missing"}
+                )
+            return None
+        if now.timestamp() - before.st_mtime < _SETTLED.total_seconds():
+            return None
+        name = (
+            f"{row['client_id']}/{row['at']:%Y-%m-%d}/{row['attempt_id']}"
+            f"{source.suffix}{self._storage.suffix}"
+        )
+        size, sha256 = await asyncio.to_thread(self._storage.put, source, name)
+        if size != before.st_size:
+            raise OSError("the file changed while it was copied")
+        if await asyncio.to_thread(self._storage.digest, name, size) != sha256:
+            raise OSError("what was stored is not what was read")
+        return {"state": "copied", "stored_as": name, "size": size, "sha256": sha256}
+
+    def _source(self, row: Mapping[str, Any]) -> Path:
+        """The file inside the node's folder; a path that leads out of it is refused."""
+        folder = self._folders[row["node"]]
+        source = (folder / str(row["path"])).resolve()
+        if not source.is_relative_to(folder) or source == folder:
+            raise OSError("the path leads out of the recordings folder")
+        return source
