@@ -1,0 +1,235 @@
+"""A whole call centre on this machine: Asterisk, the public, phones, the dialer, its agents.
+
+The dialer runs as a process of its own, configured through its settings and loaded through its
+API, exactly as an operator would.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import httpx
+
+from api.auth import Auth
+from dialer.domain.ids import id_source
+from dialer.services.setup import first_client
+from dialer.store.database import Database, upgrade
+from telephony.clock import SystemClock
+from telephony.provision.render import TrunkAccount
+from tests.lab.agents import LabAgent
+from tests.lab.asterisk import LabAsterisk
+from tests.lab.process import Child, free_port
+from tests.lab.public import Sipp, phones, public
+
+LOGIN = "admin"
+
+
+class CallCentre:
+    """`async with CallCentre(agents=10) as centre:`; everything ends with the block."""
+
+    def __init__(
+        self,
+        *,
+        agents: int = 10,
+        seats: int = 0,
+        database: str = "",
+        folder: Path | None = None,
+        calls_per_second: float = 100.0,
+        lines: int = 500,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.agent_count, self.seats = agents, seats
+        self._own = folder is None
+        self.folder = folder or Path(tempfile.mkdtemp(prefix="dialer-centre-"))
+        self.database = database or f"sqlite+aiosqlite:///{self.folder / 'dialer.db'}"
+        self.password = secrets.token_urlsafe(9)
+        self.port = free_port()
+        self.trunk_port = free_port("127.0.0.2", kind=socket.SOCK_DGRAM)
+        self.phone_port = free_port("127.0.0.3", kind=socket.SOCK_DGRAM)
+        self._cps, self._lines = calls_per_second, lines
+        self._environment = dict(environment or {})
+        self._stack = AsyncExitStack()
+        self.public: Sipp = public(port=self.trunk_port)
+        self.phones: Sipp = phones(port=self.phone_port)
+        self.asterisk = LabAsterisk(
+            "ast1",
+            trunks=[TrunkAccount("public", "127.0.0.2", self.trunk_port)],
+            folder=self.folder / "ast1",
+        )
+        self.dialer: Child | None = None
+        self.http = httpx.AsyncClient(base_url=self.address, timeout=30)
+        self.agents: list[LabAgent] = []
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def settings(self) -> dict[str, str]:
+        """The dialer's settings as environment variables."""
+        node = {
+            "name": "ast1",
+            "port": self.asterisk.ami_port,
+            "secret": self.asterisk.secret,
+            "provision_secret": self.asterisk.provision_secret,
+            "record_secret": self.asterisk.record_secret,
+            "phones_file": str(self.asterisk.phones_file),
+            "recordings": str(self.asterisk.recordings),
+            "cel": str(self.asterisk.cel),
+        }
+        trunk = {
+            "name": "public",
+            "node": "ast1",
+            "host": "127.0.0.2",
+            "lines": self._lines,
+            "calls_per_second": self._cps,
+        }
+        return {
+            "DIALER_DATABASE": self.database,
+            "DIALER_FOLDER": str(self.folder / "state"),
+            "DIALER_PORT": str(self.port),
+            "DIALER_NODES": json.dumps([node]),
+            "DIALER_TRUNKS": json.dumps([trunk]),
+            "DIALER_DRAIN": "5",
+            "DIALER_LEASE_SECONDS": "5",
+            **self._environment,
+        }
+
+    # -- life
+
+    async def __aenter__(self) -> CallCentre:
+        try:
+            await self._start()
+        except BaseException:
+            await self._stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._stop()
+
+    async def _start(self) -> None:
+        await self._stack.enter_async_context(self.public)
+        await self._stack.enter_async_context(self.phones)
+        await self._stack.enter_async_context(self.asterisk)
+        await asyncio.to_thread(upgrade, self.database)
+        database, clock = Database(self.database), SystemClock()
+        auth = Auth(database, key=b"x" * 32, token_seconds=60, clock=clock)
+        await first_client(
+            database,
+            name="house",
+            login=LOGIN,
+            password=self.password,
+            hash_password=auth.hash,
+            clock=clock,
+            new_id=id_source(clock),
+        )
+        await database.close()
+        await self.start_dialer()
+        await self.sign_in()
+
+    async def start_dialer(self) -> None:
+        """Start (or start again) the dialer and wait until it is ready."""
+        self.dialer = await Child.start(
+            "dialer",
+            [sys.executable, "-m", "api", "serve"],
+            log=self.folder / "dialer.log",
+            cwd=Path(__file__).resolve().parents[2],
+            env={**os.environ, **self.settings()},
+        )
+        deadline = asyncio.get_running_loop().time() + 40
+        while True:
+            if not self.dialer.alive:
+                raise RuntimeError(f"the dialer ended at start:\n{self.dialer.tail(40)}")
+            try:
+                answer = await self.http.get("/readyz")
+                if answer.status_code == 200:
+                    return
+            except httpx.HTTPError:
+                pass
+            if asyncio.get_running_loop().time() > deadline:
+                raise RuntimeError(f"the dialer did not get ready:\n{self.dialer.tail(40)}")
+            await asyncio.sleep(0.05)
+
+    async def sign_in(self) -> None:
+        token = await self.token(LOGIN, self.password)
+        self.http.headers["Authorization"] = f"Bearer {token}"
+
+    async def token(self, login: str, password: str) -> str:
+        answer = await self.http.post("/api/v1/tokens", json={"login": login, "password": password})
+        answer.raise_for_status()
+        return str(answer.json()["token"])
+
+    async def _stop(self) -> None:
+        for agent in self.agents:
+            await agent.close()
+        if self.dialer is not None:
+            await self.dialer.stop(timeout=15)
+        await self.http.aclose()
+        await self._stack.aclose()
+        if self._own:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    # -- what an operator does
+
+    async def post(self, path: str, body: Any = None, *, method: str = "POST") -> Any:
+        """A call of the API that must succeed; its JSON."""
+        answer = await self.http.request(method, f"/api/v1{path}", json=body)
+        if answer.is_error:
+            raise RuntimeError(f"{method} {path}: {answer.status_code} {answer.text}")
+        return answer.json() if answer.content else None
+
+    async def campaign(self, name: str, **settings: Any) -> str:
+        made = await self.post(
+            "/campaigns",
+            {
+                "name": name,
+                "settings": {
+                    "rules_profile": "laboratory",
+                    "caller_id": "+12125550100",
+                    **settings,
+                },
+            },
+        )
+        return str(made["id"])
+
+    async def load(self, campaign: str, leads: Sequence[Mapping[str, Any]]) -> Any:
+        return await self.post(
+            f"/campaigns/{campaign}/leads", {"name": "lab", "leads": list(leads)}
+        )
+
+    async def add_agents(self, campaigns: Sequence[str], **behaviour: Any) -> None:
+        """Agents with SIPp phones, signed in and ready."""
+        for index in range(len(self.agents), self.agent_count):
+            login, password = f"agent{index + 1}", secrets.token_urlsafe(9)
+            await self.post(
+                "/agents",
+                {
+                    "name": f"Agent {index + 1}",
+                    "endpoint": login,
+                    "contact": f"sip:{login}@127.0.0.3:{self.phone_port}",
+                    "login": login,
+                    "password": password,
+                    "campaigns": list(campaigns),
+                },
+            )
+            token = await self.token(login, password)
+            agent = LabAgent(self.address, token, name=login, **behaviour)
+            self.agents.append(agent)
+        await asyncio.gather(*(agent.start() for agent in self.agents))
