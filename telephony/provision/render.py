@@ -31,7 +31,7 @@ MODULES = (
     "app_amd", "app_bridgewait", "app_confbridge", "app_mixmonitor", "app_playback",
     "app_playtones", "app_userevent", "app_celgenuserevent", "app_verbose", "app_cdr",
     "func_callerid", "func_cdr", "func_channel", "func_logic", "func_strings", "func_math",
-    "func_cut", "func_groupcount", "func_uri", "app_chanspy",
+    "func_cut", "func_groupcount", "func_uri", "app_chanspy", "res_musiconhold",
     "func_periodic_hook", "func_pjsip_endpoint", "res_cdrel_custom", "cdr_custom", "cel_custom",
 )  # fmt: skip
 

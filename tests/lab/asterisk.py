@@ -24,7 +24,7 @@ from telephony.provision.render import (
     render,
 )
 from tests.lab.process import Child, free_port
-from tests.lab.sounds import ABANDON_SOUND, make_sounds
+from tests.lab.sounds import ABANDON_SOUND, HOLD_MUSIC, make_sounds
 from tests.lab.tree import AsteriskTree, ensure_tree
 
 
@@ -135,7 +135,7 @@ class LabAsterisk:
         data.mkdir(exist_ok=True)
         for item in self._tree.data.iterdir():
             target = data / item.name
-            if item.name != "sounds" and not target.exists():
+            if item.name not in ("sounds", "moh") and not target.exists():
                 target.symlink_to(item)
         english = data / "sounds/en"
         if not english.exists():
@@ -143,6 +143,10 @@ class LabAsterisk:
             for item in (self._tree.data / "sounds/en").iterdir():
                 (english / item.name).symlink_to(item)
             shutil.copy(make_sounds() / f"{ABANDON_SOUND}.wav", english)
+        music = data / "moh"
+        if not music.exists():
+            music.mkdir()
+            shutil.copy(make_sounds() / f"{HOLD_MUSIC}.wav", music)
         # Documentation of modules is looked for here at start.
         (self.folder / "var/documentation").mkdir(parents=True, exist_ok=True)
 

@@ -71,6 +71,7 @@ class CallCentre:
         self.dialer: Child | None = None
         self.http = httpx.AsyncClient(base_url=self.address, timeout=30)
         self.agents: list[LabAgent] = []
+        self.logins: dict[str, str] = {}
 
     @property
     def address(self) -> str:
@@ -229,6 +230,7 @@ class CallCentre:
                     "campaigns": list(campaigns),
                 },
             )
+            self.logins[login] = password
             token = await self.token(login, password)
             agent = LabAgent(self.address, token, name=login, **behaviour)
             self.agents.append(agent)

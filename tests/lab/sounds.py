@@ -13,6 +13,7 @@ from pathlib import Path
 from tests.lab.tree import cache_folder
 
 ABANDON_SOUND = "dialer-abandon"
+HOLD_MUSIC = "hold"
 RATE = 8000
 
 _TEXT = (
@@ -95,7 +96,7 @@ def write_wav(path: Path, samples: array[int]) -> None:
 
 def make_sounds() -> Path:
     """The folder with the abandon message and tone files (ulaw, for SIPp)."""
-    folder = cache_folder() / "sounds-2"
+    folder = cache_folder() / "sounds-3"
     if (folder / "complete").exists():
         return folder
     folder.mkdir(parents=True, exist_ok=True)
@@ -111,5 +112,9 @@ def make_sounds() -> Path:
         raise RuntimeError("espeak-ng and sox are needed for the lab's sounds: run make setup")
     for frequency in (400, 500, 600, 800, 1000):
         (folder / f"tone{frequency}.ul").write_bytes(to_ulaw(sine(frequency, 20.0)))
+    hold = array("h")
+    for frequency in (330, 392, 494, 392):
+        hold += sine(frequency, 1.0, level=0.1)
+    write_wav(folder / f"{HOLD_MUSIC}.wav", hold)
     (folder / "complete").touch()
     return folder
