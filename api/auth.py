@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import jwt
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 
-from dialer.domain.errors import Forbidden, TooMany, Unauthenticated
-from dialer.store import admin
+from dialer.domain.errors import Forbidden, NotFound, TooMany, Unauthenticated
+from dialer.store import access, admin
 from dialer.store.database import Database
 from telephony.clock import Clock
 
@@ -41,6 +41,7 @@ class Caller:
     login: str
     role: str
     expires: float  # Unix seconds
+    token_id: str = ""
 
     def require(self, scope: str) -> None:
         """Raise Forbidden without the scope."""
@@ -85,6 +86,7 @@ class Auth:
             "client": str(row["client_id"]),
             "login": row["login"],
             "role": row["role"],
+            "jti": uuid4().hex,
             "iat": int(now.timestamp()),
             "exp": int(now.timestamp()) + self._seconds,
         }
@@ -109,14 +111,82 @@ class Auth:
                 token,
                 self._key,
                 algorithms=[_ALGORITHM],
-                options={"require": ["exp", "sub", "client", "role"]},
+                # Time is judged below, by our own clock.
+                options={
+                    "require": ["exp", "sub", "client", "role", "jti"],
+                    "verify_exp": False,
+                    "verify_iat": False,
+                },
             )
+            if float(claims["exp"]) <= self._clock.now().timestamp():
+                raise Unauthenticated("the token has expired")
             return Caller(
                 account_id=UUID(claims["sub"]),
                 client_id=UUID(claims["client"]),
                 login=str(claims.get("login", "")),
                 role=str(claims["role"]),
                 expires=float(claims["exp"]),
+                token_id=str(claims["jti"])[:40],
             )
         except (jwt.InvalidTokenError, ValueError, TypeError):
             raise Unauthenticated("the token is not valid") from None
+
+    async def authenticate(self, token: str) -> Caller:
+        """Like `verify`, and the account still exists, is enabled, and has not signed out."""
+        who = self.verify(token)
+        async with self._db.engine.connect() as connection:
+            row = await access.standing(connection, who.account_id, who.token_id)
+        if row is None or row["disabled"] or row["revoked"]:
+            raise Unauthenticated("the token is not valid any more")
+        return replace(who, role=row["role"], client_id=row["client_id"])
+
+    async def sign_out(self, who: Caller) -> None:
+        """The caller's token is worth nothing from now on."""
+        async with self._db.begin() as connection:
+            await access.revoke(
+                connection,
+                who.token_id,
+                expires=datetime.fromtimestamp(who.expires, UTC),
+                now=self._clock.now(),
+            )
+
+    async def for_client(self, who: Caller, client_id: UUID) -> Caller:
+        """The caller working for another client: the house's administrators may."""
+        if client_id == who.client_id:
+            return who
+        async with self._db.engine.connect() as connection:
+            house = await access.house(connection)
+            known = await access.has_client(connection, client_id)
+        if who.role != "admin" or who.client_id != house:
+            raise Forbidden("only the house's administrators choose a client")
+        if not known:
+            raise NotFound("no such client")
+        return replace(who, client_id=client_id)
+
+    def sign_address(self, client_id: UUID, call_id: UUID, *, login: str, seconds: int) -> str:
+        """A token that opens one recording for a short while, and nothing else."""
+        claims = {
+            "aud": "recording",
+            "sub": str(call_id),
+            "client": str(client_id),
+            "login": login,
+            "exp": int(self._clock.now().timestamp()) + seconds,
+        }
+        return jwt.encode(claims, self._key, algorithm=_ALGORITHM)
+
+    def open_address(self, token: str, call_id: UUID) -> tuple[UUID, str]:
+        """(client, login) of a signed address for this recording; raises Unauthenticated."""
+        try:
+            claims = jwt.decode(
+                token,
+                self._key,
+                algorithms=[_ALGORITHM],
+                audience="recording",
+                options={"require": ["exp", "sub", "client"], "verify_exp": False},
+            )
+            good = claims["sub"] == str(call_id)
+            if good and float(claims["exp"]) > self._clock.now().timestamp():
+                return UUID(claims["client"]), str(claims.get("login", ""))
+        except (jwt.InvalidTokenError, ValueError, TypeError):
+            pass
+        raise Unauthenticated("this address is not valid any more")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, cast
+from uuid import UUID
 
-from fastapi import Depends, Request
+from fastapi import Depends, Header, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from api.auth import Caller
@@ -31,11 +32,17 @@ Parts = Annotated[Any, Depends(deps)]
 async def caller(
     request: Request,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+    client: Annotated[
+        UUID | None,
+        Header(alias="X-Client", description="The client to work for (administrators)."),
+    ] = None,
 ) -> Caller:
     """The bearer token's account; raises Unauthenticated."""
     if credentials is None:
         raise Unauthenticated("a bearer token is needed")
-    return parts(request).auth.verify(credentials.credentials)
+    auth = parts(request).auth
+    who = await auth.authenticate(credentials.credentials)
+    return await auth.for_client(who, client) if client is not None else who
 
 
 class Scope:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from math import isfinite
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -17,17 +18,25 @@ from dialer.domain.campaign import (
     RetryRule,
 )
 
+_MOST_INTEGER = 2**53 - 1  # what every JSON reader keeps exactly
+
+
+def _encodable(value: str) -> str:
+    if any(0xD800 <= ord(c) <= 0xDFFF for c in value):
+        raise ValueError("half a character is not allowed")
+    return value
+
 
 def _printable(value: str) -> str:
-    if any(ord(c) < 32 or ord(c) == 127 or c in "\u2028\u2029\x85" for c in value):
+    if any(ord(c) < 32 or 127 <= ord(c) < 160 or c in "\u2028\u2029" for c in value):
         raise ValueError("control characters are not allowed")
-    return value
+    return _encodable(value)
 
 
 def _note(value: str) -> str:
     if any((ord(c) < 32 and c not in "\n\t") or ord(c) == 127 for c in value):
         raise ValueError("control characters are not allowed")
-    return value
+    return _encodable(value)
 
 
 def _flat(value: dict[str, Any]) -> dict[str, Any]:
@@ -42,6 +51,10 @@ def _flat(value: dict[str, Any]) -> dict[str, Any]:
                 raise ValueError("an attribute's text has at most 2000 characters")
         elif item is not None and not isinstance(item, (bool, int, float)):
             raise ValueError("attributes are text, numbers, true, false or null")
+        elif isinstance(item, float) and not isfinite(item):
+            raise ValueError("an attribute's number is finite")
+        elif isinstance(item, int) and abs(item) > _MOST_INTEGER:
+            raise ValueError("an attribute's whole number has at most 53 bits")
     return value
 
 

@@ -56,6 +56,8 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> Response:
+        if any(e["type"] == "json_invalid" for e in error.errors()):
+            return problem(400, "bad-request", "Bad request", "the body is not JSON")
         errors = [
             {"where": "/".join(str(p)[:60] for p in e["loc"]), "what": e["msg"][:200]}
             for e in error.errors()[:20]
@@ -88,26 +90,30 @@ class BodyLimit:
         if not announced.isdigit() or int(announced) > self._limit:
             await self._refuse(scope, receive, send)
             return
-        got, sent = 0, False
+        got, sent, over = 0, False, False
 
         async def limited() -> Message:
-            nonlocal got
+            nonlocal got, over
             message = await receive()
             got += len(message.get("body", b""))
             if got > self._limit:
+                over = True
                 raise _BodyTooLarge
             return message
 
         async def watched(message: Message) -> None:
             nonlocal sent
+            if over and not sent:
+                return  # the framework's own idea of what went wrong; ours follows
             sent = True
             await send(message)
 
         try:
             await self._app(scope, limited, watched)
         except _BodyTooLarge:
-            if not sent:
-                await self._refuse(scope, receive, send)
+            pass
+        if over and not sent:
+            await self._refuse(scope, receive, send)
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
         response = problem(413, "too-large", "Too large", f"at most {self._limit} bytes")

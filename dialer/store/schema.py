@@ -313,6 +313,26 @@ recording = sa.Table(
     _at("at", nullable=False),
 )
 
+revoked_token = sa.Table(
+    "revoked_token",
+    metadata,
+    sa.Column("jti", sa.String(40), primary_key=True),
+    _at("expires", nullable=False, index=True),
+)
+
+request_key = sa.Table(
+    "request_key",
+    metadata,
+    sa.Column("account_id", sa.Uuid, primary_key=True),
+    sa.Column("client_id", sa.Uuid, primary_key=True),
+    sa.Column("key", sa.String(200), primary_key=True),
+    _text("fingerprint", 64),
+    sa.Column("status", sa.Integer, nullable=False),  # 0 while the request is under way
+    _text("content_type", 100),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    _at("at", nullable=False, index=True),
+)
+
 audit_log = sa.Table(
     "audit_log",
     metadata,

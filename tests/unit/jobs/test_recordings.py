@@ -28,7 +28,7 @@ NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 @pytest.mark.parametrize("key", [b"", KEY], ids=["plain", "encrypted"])
 @pytest.mark.parametrize("size", [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 7])
-def test_any_range_of_any_size_comes_back(tmp_path: Path, key: bytes, size: int) -> None:
+async def test_any_range_of_any_size_comes_back(tmp_path: Path, key: bytes, size: int) -> None:
     storage = RecordingStorage((tmp_path / "store").as_uri(), key=key)
     data = os.urandom(size)
     source = tmp_path / "a.wav"
@@ -43,7 +43,7 @@ def test_any_range_of_any_size_comes_back(tmp_path: Path, key: bytes, size: int)
 
 
 @pytest.mark.parametrize("harm", ["flip", "cut", "swap", "other key"])
-def test_a_harmed_recording_is_noticed(tmp_path: Path, harm: str) -> None:
+async def test_a_harmed_recording_is_noticed(tmp_path: Path, harm: str) -> None:
     storage = RecordingStorage((tmp_path / "store").as_uri(), key=KEY)
     source = tmp_path / "a.wav"
     source.write_bytes(os.urandom(3 * CHUNK))
