@@ -13,6 +13,7 @@ import structlog
 from panoramisk.message import Message
 
 from telephony.ami.link import Link, LinkSettings
+from telephony.ami.snapshot import holding_bridges, snapshot
 from telephony.ami.tracker import Tracker
 from telephony.ami.wire import Value
 from telephony.clock import Clock
@@ -25,6 +26,7 @@ from telephony.events import (
     NodeUp,
     SwitchEvent,
 )
+from telephony.sendable import check_name, check_originate, check_sound, check_variables
 from telephony.switch import (
     EventSink,
     NotSent,
@@ -34,11 +36,9 @@ from telephony.switch import (
 
 log = structlog.get_logger(__name__)
 
-_NUMBER = re.compile(r"^\+?[0-9]{2,20}$")
-_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,79}$")
-_SOUND = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_/\-]{0,199}$")
-_PATH = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_/.\-]{0,199}$")
-_VALUE = re.compile(r"^[A-Za-z0-9_.:/+\-]{0,200}$")
+#: s between tries to move a channel that is on its way: an answered one whose dialplan has not
+#: begun, a leg that is leaving its park loop.
+_PAUSES = (0.0, 0.005, 0.02, 0.05)
 _GONE = re.compile(r"no such channel|does not exist|not found", re.IGNORECASE)
 
 
@@ -72,7 +72,9 @@ class AmiSwitch:
     ) -> None:
         self._account, self._sink, self._clock = account, sink, clock
         self._rng = rng or random.Random()
-        self.tracker = Tracker(account.node, sink=self._on_event, clock=clock)
+        self.tracker = Tracker(
+            account.node, sink=self._on_event, clock=clock, stray=self._end_stray
+        )
         self._started_at = ""
         self._synchronising: list[Message] | None = None
         self.link = Link(
@@ -161,6 +163,12 @@ class AmiSwitch:
         except NotSent as error:  # the conversation goes on without
             log.error("not recorded", action="record_failed", call=call_id, error=str(error))
 
+    def _end_stray(self, channel_id: str) -> None:
+        """A call that was given up for lost began after all: nobody waits for it."""
+        log.warning("stray call ended", action="stray_call", call=channel_id)
+        with contextlib.suppress(NotSent):
+            self.link.post("Hangup", {"Channel": channel_id})
+
     def _on_down(self, reason: str) -> None:
         was, self._is_up = self._is_up, False
         self._synchronising = None
@@ -171,28 +179,40 @@ class AmiSwitch:
         self._synchronising = []
         self.tracker.link_lost()
         status = await self.link.ask("CoreStatus", {})
+        bridges = await self.link.ask("BridgeList", {})
         started = f"{status[0].get('corestartupdate')} {status[0].get('corestartuptime')}"
-        channels = tuple(await self.channels())
+        channels = await self._channels()
         restarted = bool(self._started_at) and started != self._started_at
         self._started_at = started
-        held, self._synchronising = self._synchronising, None
-        self.tracker.resynchronise(channels)
-        for message in held or ():
+        held, self._synchronising = self._synchronising or [], None
+        # What ended meanwhile is known with its cause, and is no longer there.
+        ended = [m for m in held if m.get("event") == "Hangup"]
+        gone = {str(m.get("uniqueid")) for m in ended}
+        for message in ended:
             self.tracker.on_message(message)
+        channels = tuple(c for c in channels if c.unique_id not in gone)
+        self.tracker.resynchronise(channels, holding=holding_bridges(bridges))
+        for message in held:
+            if str(message.get("uniqueid")) not in gone:
+                self.tracker.on_message(message)
         self._is_up = True
         self._sink(NodeUp(self.node, self._clock.monotonic(), restarted, channels))
 
     # -- commands ---------------------------------------------------------------------------------
 
+    def _check_up(self) -> None:
+        # While memory is brought in line, a new call would be taken for one that has vanished.
+        if not self._is_up:
+            raise NotSent(f"node {self.node} is not up")
+
+    async def _ask(
+        self, name: str, fields: Mapping[str, Value], *, action_id: str = ""
+    ) -> Sequence[Message]:
+        self._check_up()
+        return await self.link.ask(name, fields, action_id=action_id)
+
     async def originate(self, request: Originate) -> None:
-        if not _NUMBER.match(request.number):
-            raise NotSent("the number is not one")
-        if request.caller_id and not _NUMBER.match(request.caller_id):
-            raise NotSent("the caller id is not a number")
-        if not _SOUND.match(request.abandon_sound):
-            raise NotSent("the abandon sound's name is not one")
-        if request.record and (not _PATH.match(request.record) or ".." in request.record):
-            raise NotSent("the recording's path is not one")
+        check_originate(request)
         variables = {
             **request.variables,
             "DIALER_ID": request.call_id,
@@ -203,7 +223,7 @@ class AmiSwitch:
         await self._originate(
             request.call_id,
             leg=False,
-            channel=f"PJSIP/{request.number}@{_name(request.trunk, 'trunk')}",
+            channel=f"PJSIP/{request.number}@{check_name(request.trunk, 'trunk')}",
             context="dialer-answered-amd" if request.analyse else "dialer-answered",
             ring_timeout=request.ring_timeout,
             caller_id=request.caller_id,
@@ -217,10 +237,10 @@ class AmiSwitch:
         await self._originate(
             leg_id,
             leg=True,
-            channel=f"PJSIP/{_name(endpoint, 'endpoint')}",
+            channel=f"PJSIP/{check_name(endpoint, 'endpoint')}",
             context="dialer-agent",
             ring_timeout=ring_timeout,
-            caller_id=_name(caller_id, "caller id"),
+            caller_id=check_name(caller_id, "caller id"),
             variables={"DIALER_ID": leg_id, "DIALER_KIND": "leg"},
         )
 
@@ -236,9 +256,7 @@ class AmiSwitch:
         variables: Mapping[str, str],
         record: str = "",
     ) -> None:
-        for key, value in variables.items():
-            if not _NAME.match(key) or not _VALUE.match(value):
-                raise NotSent(f"variable {key[:40]!r} has a value that may not be sent")
+        check_variables(variables)
         if self.tracker.known(channel_id):
             raise Refused(f"{channel_id} is already being called")
         fields: dict[str, Value] = {
@@ -248,37 +266,42 @@ class AmiSwitch:
             "Priority": "1",
             "Timeout": str(max(int(ring_timeout * 1000), 1000)),
             "Async": "true",
-            "ChannelId": _name(channel_id, "channel id"),
+            "ChannelId": check_name(channel_id, "channel id"),
             "Variable": [f"{key}={value}" for key, value in variables.items()],
         }
         if caller_id:
             fields["CallerID"] = f'"{caller_id}" <{caller_id}>'
         self.tracker.expect(channel_id, leg=leg, recording=record)
         try:
-            await self.link.ask("Originate", fields, action_id=channel_id)
+            await self._ask("Originate", fields, action_id=channel_id)
         except (NotSent, Refused):
             self.tracker.forget(channel_id)
             raise
 
     async def bridge(self, call_id: CallId, leg_id: LegId, *, beep: bool = True) -> None:
         fields = {
-            "Channel1": _name(call_id, "call id"),
-            "Channel2": _name(leg_id, "leg id"),
+            "Channel1": check_name(call_id, "call id"),
+            "Channel2": check_name(leg_id, "leg id"),
             "Tone": "Channel2" if beep else "no",
         }
-        try:
-            await self.link.ask("Bridge", fields)
-        except Refused as error:
-            if _GONE.search(str(error)):
-                raise
-            # The channel's dialplan may not have begun yet in the moment of the answer.
-            await asyncio.sleep(0.005)
-            await self.link.ask("Bridge", fields)
+        await self._insist("Bridge", fields)
+
+    async def _insist(self, name: str, fields: Mapping[str, Value]) -> None:
+        """Move a channel. One between two places is refused for some milliseconds."""
+        for pause in _PAUSES:
+            try:
+                await self._ask(name, fields)
+                return
+            except Refused as error:
+                if _GONE.search(str(error)):
+                    raise
+            await asyncio.sleep(pause)
+        await self._ask(name, fields)
 
     async def hang_up(self, channel_id: CallId | LegId) -> None:
         self.tracker.cancelling(channel_id)
         try:
-            await self.link.ask("Hangup", {"Channel": _name(channel_id, "channel id")})
+            await self._ask("Hangup", {"Channel": check_name(channel_id, "channel id")})
         except Refused as error:
             if not _GONE.search(str(error)):
                 raise
@@ -287,25 +310,21 @@ class AmiSwitch:
         await self.redirect(leg_id, context="dialer-agent", exten="ringing" if on else "s")
 
     async def redirect(self, channel_id: CallId | LegId, *, context: str, exten: str) -> None:
-        await self.link.ask(
-            "Redirect",
-            {
-                "Channel": _name(channel_id, "channel id"),
-                "Context": _name(context, "context"),
-                "Exten": _name(exten, "extension"),
-                "Priority": "1",
-            },
-        )
+        fields = {
+            "Channel": check_name(channel_id, "channel id"),
+            "Context": check_name(context, "context"),
+            "Exten": check_name(exten, "extension"),
+            "Priority": "1",
+        }
+        await self._insist("Redirect", fields)
 
     async def play(self, channel_id: CallId | LegId, sound: str) -> None:
-        if not _SOUND.match(sound):
-            raise NotSent("the sound's name is not one")
-        await self.link.ask(
+        await self._ask(
             "Setvar",
             {
-                "Channel": _name(channel_id, "channel id"),
+                "Channel": check_name(channel_id, "channel id"),
                 "Variable": "DIALER_SOUND",
-                "Value": sound,
+                "Value": check_sound(sound),
             },
         )
         await self.redirect(channel_id, context="dialer-play", exten="s")
@@ -313,21 +332,27 @@ class AmiSwitch:
     async def stop_recording(self, call_id: CallId) -> None:
         if self._recorder is None:
             raise Refused(f"node {self.node} records nothing")
-        await self._recorder.ask("StopMixMonitor", {"Channel": _name(call_id, "call id")})
+        await self._recorder.ask("StopMixMonitor", {"Channel": check_name(call_id, "call id")})
 
     async def pause_recording(self, call_id: CallId, *, paused: bool) -> None:
-        await self.link.ask(
+        await self._ask(
             "MixMonitorMute",
             {
-                "Channel": _name(call_id, "call id"),
+                "Channel": check_name(call_id, "call id"),
                 "Direction": "both",
                 "State": "1" if paused else "0",
             },
         )
 
     async def channels(self) -> Sequence[ChannelSnapshot]:
+        self._check_up()
+        return await self._channels()
+
+    async def _channels(self) -> tuple[ChannelSnapshot, ...]:
         answer = await self.link.ask("CoreShowChannels", {})
-        return [_snapshot(m) for m in answer if str(m.get("event")) == "CoreShowChannel"]
+        shown = (snapshot(m) for m in answer if str(m.get("event")) == "CoreShowChannel")
+        # In its first moment a channel is there before its variables are.
+        return tuple(c if c.dialer_id else self.tracker.claim(c) for c in shown)
 
     async def reload_phones(self) -> None:
         """By the provision account: the call account has no right to reload."""
@@ -361,29 +386,3 @@ class AmiSwitch:
             await link.ask("Reload", {"Module": "res_pjsip.so"})
         finally:
             await link.stop()
-
-
-def _name(value: str, what: str) -> str:
-    if not _NAME.match(value):
-        raise NotSent(f"{what} may not be sent")
-    return value
-
-
-def _snapshot(message: Message) -> ChannelSnapshot:
-    variables: dict[str, str] = {}
-    raw = message.get("chanvariable") or ()
-    for pair in [raw] if isinstance(raw, str) else raw:
-        key, _, value = str(pair).partition("=")
-        variables[key] = value
-    hours, minutes, seconds = (
-        [int(part) for part in str(message.get("duration") or "0:0:0").split(":")] + [0, 0, 0]
-    )[:3]
-    return ChannelSnapshot(
-        channel=str(message.get("channel") or ""),
-        unique_id=str(message.get("uniqueid") or ""),
-        dialer_id=variables.get("DIALER_ID", ""),
-        kind=variables.get("DIALER_KIND", ""),
-        answered=str(message.get("channelstatedesc")) == "Up",
-        bridge_id=str(message.get("bridgeid") or ""),
-        seconds=hours * 3600.0 + minutes * 60.0 + seconds,
-    )

@@ -1,17 +1,20 @@
 """AMI events of our channels, sorted into the events the dialer sees.
 
-AMI guarantees no order between OriginateResponse, Newstate Up and Hangup. Here a call has one life:
-started, progress, answered, bridged, ended, each told at most once and in that order; it is over
-only after its Hangup *and* its OriginateResponse, or after a Failure for which no channel was made.
+AMI guarantees no order between OriginateResponse, Newchannel, Newstate Up and Hangup (in a burst
+the response to a failed call came before its Newchannel). Here a call has one life: started,
+progress, answered, bridged, ended, each told at most once and in that order; it is over only after
+its Hangup *and* its OriginateResponse, or some time after a Failure for which no channel came.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 
 from panoramisk.message import Message
 
+from telephony.ami.track import Track, sip_status
 from telephony.clock import Clock
 from telephony.events import (
     CallAnswered,
@@ -36,36 +39,38 @@ from telephony.switch import EventSink
 
 _UP = "6"
 _RINGING = "5"
+_NO_CHANNEL = 1.0  # s after a Failure in which its Newchannel may still come
+_NO_RESPONSE = 5.0  # s after a Hangup in which its OriginateResponse may still come
+_CLOSING = 0.25  # s MixMonitor's thread has to close its file after the hang-up
+_MOST_LOST = 10_000
+_CAUSES = frozenset(str(cause) for cause in range(128))
+
+Later = Callable[[float, Callable[[], None]], object]
 
 
-@dataclass(slots=True)
-class Track:
-    """What is known of one channel of ours."""
-
-    leg: bool
-    started: bool = False
-    answered: bool = False
-    progress: Progress | None = None
-    hung_up: bool = False
-    cause: int = 0
-    tech_cause: str = ""
-    response_due: bool = True  # an OriginateResponse is still to come
-    failed: bool = False  # the response was a Failure
-    reason: str = ""
-    far_first: bool = False  # the far end asked to hang up
-    cancelled: bool = False  # we asked to hang up before the answer
-    ended_by_us: bool = False
-    bridge: str = ""
-    partner: str = ""
-    bridged: bool = False  # at any time
-    recording: str = ""
+def _later(delay: float, do: Callable[[], None]) -> object:
+    return asyncio.get_running_loop().call_later(delay, do)
 
 
 class Tracker:
-    """Knows our channels on one node; feeds `sink` synchronously."""
+    """Knows our channels on one node; feeds `sink` synchronously.
 
-    def __init__(self, node: str, *, sink: EventSink, clock: Clock) -> None:
+    `later` schedules on the loop; `stray` is told of a channel that appeared although its call was
+    already told as ended: somebody must hang it up.
+    """
+
+    def __init__(
+        self,
+        node: str,
+        *,
+        sink: EventSink,
+        clock: Clock,
+        later: Later = _later,
+        stray: Callable[[str], None] = lambda channel_id: None,
+    ) -> None:
         self._node, self._sink, self._clock = node, sink, clock
+        self._later, self._stray = later, stray
+        self._lost: dict[str, None] = {}  # ended unseen, oldest first
         self._tracks: dict[str, Track] = {}
         self._bridges: dict[str, set[str]] = {}
         self._handlers = {
@@ -101,6 +106,14 @@ class Tracker:
             track.ended_by_us = not track.far_first
             track.cancelled = not track.answered
 
+    def claim(self, channel: ChannelSnapshot) -> ChannelSnapshot:
+        """The channel with our id on it, when it is one of ours."""
+        track = self._tracks.get(channel.unique_id)
+        if track is None:
+            return channel
+        kind = "leg" if track.leg else "call"
+        return replace(channel, dialer_id=channel.unique_id, kind=kind)
+
     def recording_of(self, channel_id: str) -> str:
         """The file this call is to be recorded in, or ''."""
         track = self._tracks.get(channel_id)
@@ -111,8 +124,13 @@ class Tracker:
         for track in self._tracks.values():
             track.response_due = False
 
-    def resynchronise(self, channels: Sequence[ChannelSnapshot]) -> None:
-        """Bring memory in line with the live channels after a (re)connection."""
+    def resynchronise(
+        self, channels: Sequence[ChannelSnapshot], *, holding: Collection[str] = ()
+    ) -> None:
+        """Bring memory in line with the live channels after a (re)connection.
+
+        `holding`: ids of the bridges in which legs park.
+        """
         live = {c.unique_id: c for c in channels}
         for channel_id in [i for i in self._tracks if i not in live]:
             track = self._tracks[channel_id]
@@ -128,15 +146,27 @@ class Tracker:
                     continue
                 known = Track(leg=channel.kind == "leg", started=True, response_due=False)
                 known.answered = channel.answered
+                known.parked = channel.bridge_id in holding
                 self._tracks[channel_id] = known
             else:
                 self._start(channel_id, known)
                 if channel.answered:
                     self._answer(channel_id, known)
             known.bridge = channel.bridge_id
-            if channel.bridge_id:
+            if channel.bridge_id and channel.bridge_id not in holding:
                 self._bridges.setdefault(channel.bridge_id, set()).add(channel_id)
+        self._part_missed()
         self._pair_up()
+        for channel_id, track in list(self._tracks.items()):
+            self._park(channel_id, track, parked=track.bridge in holding)
+
+    def _part_missed(self) -> None:
+        """Conversations that ended while nobody listened."""
+        for channel_id, call in list(self._tracks.items()):
+            leg = self._tracks.get(call.partner)
+            if call.partner and (leg is None or not call.bridge or leg.bridge != call.bridge):
+                leg_id, call.partner = call.partner, ""
+                self._tell(CallUnbridged(self._node, self._now(), channel_id, leg_id))
 
     def _pair_up(self) -> None:
         for bridge_id, members in self._bridges.items():
@@ -164,6 +194,8 @@ class Tracker:
         channel_id, track = self._track(message)
         if track is not None:
             self._start(channel_id, track)
+        elif channel_id in self._lost:
+            self._stray(channel_id)
 
     def _newstate(self, message: Message) -> None:
         channel_id, track = self._track(message)
@@ -202,11 +234,13 @@ class Tracker:
         if track is None:
             return
         track.hung_up = True
-        cause = str(message.get("cause") or "0")
-        track.cause = int(cause) if cause.isdigit() else 0
-        track.tech_cause = _status(message.get("techcause"))
+        cause = str(message.get("cause") or "")
+        track.cause = int(cause) if cause in _CAUSES else 0
+        track.tech_cause = sip_status(message.get("techcause"))
         self._leave_bridge(channel_id, track)
-        if not track.response_due:
+        if track.response_due:
+            self._later(_NO_RESPONSE, lambda: self._end(channel_id, track))
+        else:
             self._end(channel_id, track)
 
     def _response(self, message: Message) -> None:
@@ -222,7 +256,13 @@ class Tracker:
         if not track.failed:
             self._start(channel_id, track)
             self._answer(channel_id, track)
-        if track.hung_up or (track.failed and not track.started):
+        if track.hung_up:
+            self._end(channel_id, track)
+        elif track.failed and not track.started:
+            self._later(_NO_CHANNEL, lambda: self._no_channel(channel_id, track))
+
+    def _no_channel(self, channel_id: str, track: Track) -> None:
+        if not track.started:
             self._end(channel_id, track)
 
     def _enter(self, message: Message) -> None:
@@ -233,8 +273,7 @@ class Tracker:
         self._leave_bridge(channel_id, track)
         track.bridge = bridge_id
         if str(message.get("bridgetechnology")) == "holding_bridge":
-            if track.leg:
-                self._tell(LegParked(self._node, self._now(), channel_id))
+            self._park(channel_id, track, parked=True)
             return
         members = self._bridges.setdefault(bridge_id, set())
         members.add(channel_id)
@@ -254,7 +293,7 @@ class Tracker:
             self._leave_bridge(channel_id, track)
 
     def _leave_bridge(self, channel_id: str, track: Track) -> None:
-        bridge_id, track.bridge = track.bridge, ""
+        bridge_id, track.bridge, track.parked = track.bridge, "", False
         members = self._bridges.get(bridge_id)
         if members is None:
             return
@@ -314,9 +353,19 @@ class Tracker:
         event = LegUp if track.leg else CallAnswered
         self._tell(event(self._node, self._now(), channel_id))
 
+    def _park(self, channel_id: str, track: Track, *, parked: bool) -> None:
+        was, track.parked = track.parked, parked
+        if parked and not was and track.leg:
+            self._tell(LegParked(self._node, self._now(), channel_id))
+
     def _end(self, channel_id: str, track: Track, *, unseen: bool = False) -> None:
-        if self._tracks.pop(channel_id, None) is None:
+        if self._tracks.get(channel_id) is not track:
             return
+        del self._tracks[channel_id]
+        if unseen:
+            self._lost[channel_id] = None
+            if len(self._lost) > _MOST_LOST:
+                del self._lost[next(iter(self._lost))]
         self._leave_bridge(channel_id, track)
         now = self._now()
         if track.leg:
@@ -339,12 +388,8 @@ class Tracker:
             )
         )
         if track.recording and track.bridged:
-            self._tell(RecordingEnded(self._node, now, channel_id, track.recording))
+            path = track.recording
+            self._later(_CLOSING, lambda: self._recorded(channel_id, path))
 
-
-def _status(value: object) -> str:
-    """The SIP status in a TechCause such as 'SIP 486 Busy Here' or '486', else ''."""
-    for word in str(value or "").replace("/", " ").split():
-        if len(word) == 3 and word.isdigit():
-            return word
-    return ""
+    def _recorded(self, channel_id: str, path: str) -> None:
+        self._tell(RecordingEnded(self._node, self._now(), channel_id, path))

@@ -165,6 +165,9 @@ class Wire(AMIProtocol):  # type: ignore[misc]  # panoramisk has no types
         try:
             return await asyncio.wait_for(future, timeout)
         except TimeoutError:
+            # Whether it happened is only known after a resynchronisation, and a link that does not
+            # answer is of no use: it is made again.
+            self.close(f"{name} was not answered within {timeout} s")
             raise Unanswered(f"{name}: no answer within {timeout} s") from None
         finally:
             self._pending.pop(action_id, None)

@@ -40,19 +40,19 @@ async def lab() -> AsyncIterator[LabAsterisk]:
         yield node
 
 
-@pytest_asyncio.fixture(params=["twin", "asterisk"], loop_scope="module")
-async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
-    """The switch, connected."""
+@pytest_asyncio.fixture(loop_scope="module")
+async def twin() -> AsyncIterator[Rig]:
     heard, clock = Heard(), SystemClock()
-    if request.param == "twin":
-        node = TwinNode(clock=clock)
-        twin = TwinSwitch(node, sink=heard, clock=clock, reconnect=0.5)
-        await twin.start()
-        yield Rig(twin, heard, cut=twin.cut, trunk="carrier", phone="agent1")
-        await twin.stop()
-        return
-    lab: LabAsterisk = request.getfixturevalue("lab")
-    switch = AmiSwitch(lab.account(), sink=heard, clock=clock, rng=random.Random(7))
+    switch = TwinSwitch(TwinNode(clock=clock), sink=heard, clock=clock, reconnect=0.5)
+    await switch.start()
+    yield Rig(switch, heard, cut=switch.cut, trunk="carrier", phone="agent1")
+    await switch.stop()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def asterisk(lab: LabAsterisk) -> AsyncIterator[Rig]:
+    heard = Heard()
+    switch = AmiSwitch(lab.account(), sink=heard, clock=SystemClock(), rng=random.Random(7))
     await switch.start()
     await heard.wait(NodeUp)
     yield Rig(
@@ -61,3 +61,10 @@ async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
     for channel in await switch.channels():
         await switch.hang_up(channel.unique_id)
     await switch.stop()
+
+
+@pytest.fixture(params=["twin", "asterisk"])
+def rig(request: pytest.FixtureRequest) -> Rig:
+    """Each test runs on both switches."""
+    found: Rig = request.getfixturevalue(request.param)
+    return found
