@@ -115,14 +115,14 @@ def templates_folder() -> Path:
 
 def safe(value: str, *, what: str) -> str:
     """`value`, if it may stand in a configuration file; raises UnsafeValue."""
-    if len(value) > 500 or not _SAFE.match(value):
+    if len(value) > 500 or not _SAFE.fullmatch(value):
         raise UnsafeValue(f"{what}: only letters, digits and _./:,@+- may be used")
     return value
 
 
 def safe_name(value: str, *, what: str) -> str:
     """A section name: lower case letters, digits, dashes; raises UnsafeValue."""
-    if not _NAME.match(value):
+    if not _NAME.fullmatch(value):
         raise UnsafeValue(f"{what}: expected a-z, 0-9 and -, starting with a letter, at most 40")
     return value
 
