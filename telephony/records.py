@@ -1,6 +1,7 @@
 """What Asterisk itself wrote down about calls (CEL), for reconciliation after a crash.
 
-The events of a call are complete once its CHAN_END is there; cells are read as untrusted text.
+The events of a call are complete once its CHAN_END is there; cells are read as untrusted text. The
+files only grow and are in the order of time, so reading begins where the time asked for begins.
 """
 
 from __future__ import annotations
@@ -8,17 +9,18 @@ from __future__ import annotations
 import asyncio
 import csv
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from telephony.events import CallEnd
 from telephony.outcomes import classify
 
-#: Read at most this much from the end of a file: crashes concern the last minutes.
-_MOST = 64 * 1024 * 1024
+_MOST_LINE = 16 * 1024  # bytes; an honest line has a few hundred
+_SLACK = timedelta(minutes=2)  # lines of one moment are not quite in order, clocks get stepped
+_NEAR = 64 * 1024  # bytes; closer than this the search stops and reading begins
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,38 +56,83 @@ class _Seen:
 
 
 class CelFiles:
-    """Reads `cel-custom/dialer.csv` of each node, as written by our templates."""
+    """Reads `cel-custom/dialer.csv` of each node, as written by our templates, in a thread."""
 
     def __init__(self, files: Iterable[Path]) -> None:
         self._files = tuple(files)
 
     async def find(self, ids: Sequence[str], *, since: datetime) -> Mapping[str, CallRecord]:
-        return await asyncio.to_thread(self._find, frozenset(ids))
+        return await asyncio.to_thread(self._find, frozenset(ids), (since - _SLACK).timestamp())
 
-    def _find(self, ids: frozenset[str]) -> dict[str, CallRecord]:
+    def _find(self, ids: frozenset[str], since: float) -> dict[str, CallRecord]:
         seen: dict[str, _Seen] = {}
         for path in self._files:
-            if not path.exists():
-                continue
-            with path.open("rb") as raw:
-                size = raw.seek(0, 2)
-                raw.seek(max(size - _MOST, 0))
-                text = raw.read().decode("utf-8", "replace")
-            for row in csv.reader(text.splitlines()):
-                if len(row) >= 4 and row[2] in ids:
-                    _note(seen.setdefault(row[2], _Seen()), row)
+            try:
+                with path.open("rb") as file:
+                    for row in _rows(file, since):
+                        if row[2] in ids:
+                            _note(seen.setdefault(row[2], _Seen()), row)
+            except FileNotFoundError:
+                continue  # nothing was written yet
         return {key: _record(value) for key, value in seen.items() if value.ended}
 
 
-def _note(call: _Seen, row: Sequence[str]) -> None:
+def _rows(file: BinaryIO, since: float) -> Iterator[list[str]]:
+    """The well-formed rows from about `since` (seconds since 1970) on."""
+    file.seek(_start(file, since))
+    while line := file.readline(_MOST_LINE):
+        row = _parse(line)
+        if row is not None:
+            yield row
+
+
+def _start(file: BinaryIO, since: float) -> int:
+    """A place in the file before which all lines are older than `since`."""
+    low, high = 0, file.seek(0, 2)
+    while high - low > _NEAR:
+        middle = (low + high) // 2
+        at = _time_after(file, middle, high)
+        if at is not None and at < since:
+            low = middle
+        else:
+            high = middle
+    if low:
+        file.seek(low)
+        file.readline(_MOST_LINE)  # the rest of a line
+        return file.tell()
+    return 0
+
+
+def _time_after(file: BinaryIO, place: int, limit: int) -> float | None:
+    """The time of the first well-formed line that begins between `place` and `limit`."""
+    file.seek(place)
+    file.readline(_MOST_LINE)
+    while file.tell() < limit and (line := file.readline(_MOST_LINE)):
+        row = _parse(line)
+        if row is not None:
+            return float(row[0])
+    return None
+
+
+def _parse(line: bytes) -> list[str] | None:
+    """One line's cells: (time, event, id, extra, ...), or None for what Asterisk did not write."""
+    if not line.endswith(b"\n"):
+        return None  # over-long, or still being written
     try:
-        at = datetime.fromtimestamp(float(row[0]), UTC)
-    except (ValueError, OverflowError, OSError):
-        return
+        row = next(csv.reader([line.decode("utf-8", "replace")]), [])
+        if len(row) < 4 or not 0 < float(row[0]) < 1e11:
+            return None
+    except (csv.Error, ValueError):
+        return None
+    return row
+
+
+def _note(call: _Seen, row: Sequence[str]) -> None:
+    at = datetime.fromtimestamp(float(row[0]), UTC)
     kind = row[1]
     try:
         extra = json.loads(row[3]) if row[3] else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         extra = {}
     if not isinstance(extra, dict):
         extra = {}
@@ -97,7 +144,7 @@ def _note(call: _Seen, row: Sequence[str]) -> None:
         call.stages.append(str(extra.get("extra", ""))[:20])
     elif kind == "HANGUP":
         cause = extra.get("hangupcause")
-        call.cause = cause if isinstance(cause, int) else 0
+        call.cause = cause if isinstance(cause, int) and 0 <= cause < 128 else 0
         call.source = str(extra.get("hangupsource", ""))
     elif kind == "CHAN_END":
         call.ended, call.ended_at = True, at

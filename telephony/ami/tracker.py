@@ -376,7 +376,7 @@ class Tracker:
         else:
             end = classify(
                 answered=track.answered,
-                hung_up_by_us=track.ended_by_us,
+                hung_up_by_us=not track.far_first,
                 cancelled=track.cancelled,
                 cause=track.cause,
                 tech_cause=track.tech_cause,
