@@ -11,10 +11,23 @@ from prometheus_client import CollectorRegistry
 
 from api import problems
 from api.auth import Auth
-from api.routes import accounts, agents, calls, campaigns, health, live, tokens
+from api.idempotency import Idempotency
+from api.routes import (
+    accounts,
+    administration,
+    agents,
+    calls,
+    campaigns,
+    customers,
+    health,
+    live,
+    recordings,
+    tokens,
+)
 from api.ws import agent as agent_socket
 from api.ws import live as live_socket
 from dialer.domain.ids import NewId
+from dialer.jobs.storage import RecordingStorage
 from dialer.live.feed import Feed
 from dialer.live.gateway import CommandGateway
 from dialer.services.agents import Agents
@@ -39,6 +52,8 @@ class Deps:
     ready: Callable[[], Awaitable[dict[str, Any]]]
     body_bytes: int
     upload_rows: int
+    storage: RecordingStorage | None = None
+    address_seconds: int = 300
 
 
 def create_app(deps: Deps) -> FastAPI:
@@ -53,7 +68,18 @@ def create_app(deps: Deps) -> FastAPI:
     )
     app.state.deps = deps
     problems.install(app)
-    for part in (tokens, accounts, campaigns, agents, calls, live, health):
+    for part in (
+        tokens,
+        accounts,
+        administration,
+        campaigns,
+        customers,
+        agents,
+        calls,
+        recordings,
+        live,
+        health,
+    ):
         app.include_router(part.router)
     app.include_router(agent_socket.router)
     app.include_router(live_socket.router)
@@ -67,5 +93,6 @@ def create_app(deps: Deps) -> FastAPI:
         response.headers["Cache-Control"] = "no-store"
         return response
 
+    app.add_middleware(Idempotency, deps=deps)
     app.add_middleware(problems.BodyLimit, limit=deps.body_bytes)
     return app

@@ -1,43 +1,23 @@
-"""Calls as they were, their recordings, and numbers never to be called again."""
+"""Calls as they were, and numbers never to be called again."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import FileResponse
 
-from api.deps import ForCalls, ForDoNotCall, ForRecordings, parts
+from api.deps import ForCalls, ForDoNotCall, parts
 from api.models import Blocked, Call, Calls
+from api.paging import Cursor, Limit, following, place
 from dialer.compliance.numbers import BadNumber, parse_number
 from dialer.domain.call import Outcome
-from dialer.domain.errors import Invalid, NotFound
+from dialer.domain.errors import Invalid
 from dialer.domain.work import DoNotCall
 from dialer.store import admin
 from dialer.store.writes import block_numbers
 
 router = APIRouter(prefix="/api/v1", tags=["calls"])
-
-
-def _cursor(row: Any) -> str:
-    return base64.urlsafe_b64encode(
-        f"{row['intended_at'].isoformat()}|{row['id']}".encode()
-    ).decode()
-
-
-def _place(cursor: str) -> tuple[datetime, UUID]:
-    try:
-        at, _, call_id = base64.urlsafe_b64decode(cursor.encode()).decode().partition("|")
-        place = datetime.fromisoformat(at), UUID(call_id)
-    except (ValueError, binascii.Error):
-        raise Invalid("the cursor is not one of ours") from None
-    if place[0].tzinfo is None:
-        raise Invalid("the cursor is not one of ours")
-    return place
 
 
 @router.get("/calls")
@@ -47,8 +27,8 @@ async def list_calls(
     campaign_id: UUID | None = None,
     number: Annotated[str | None, Query(max_length=20, pattern=r"^\+[0-9]{3,19}$")] = None,
     outcome: Outcome | None = None,
-    cursor: Annotated[str | None, Query(max_length=200)] = None,
-    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+    cursor: Cursor = None,
+    limit: Limit = 100,
 ) -> Calls:
     """Attempts, newest first; `next` is the cursor of the following page."""
     async with parts(request).database.begin() as connection:
@@ -58,7 +38,7 @@ async def list_calls(
             campaign_id=campaign_id,
             number=number,
             outcome=outcome.value if outcome else None,
-            before=_place(cursor) if cursor else None,
+            before=place(cursor),
             limit=limit,
         )
     items = [
@@ -69,7 +49,7 @@ async def list_calls(
         )
         for row in rows
     ]
-    return Calls(items=items, next=_cursor(rows[-1]) if len(rows) == limit else None)
+    return Calls(items=items, next=following([dict(row) for row in rows], limit, at="intended_at"))
 
 
 @router.post("/calls/{call_id}/hang-up", status_code=204)
@@ -81,28 +61,6 @@ async def hang_up(call_id: UUID, who: ForCalls, request: Request) -> None:
     await deps.gateway.call(row["pool_id"], "call.hang_up", {"call_id": str(call_id)})
 
 
-@router.get("/calls/{call_id}/recording", response_class=FileResponse)
-async def recording(call_id: UUID, who: ForRecordings, request: Request) -> FileResponse:
-    """The recording; every access is written to the audit log."""
-    deps = parts(request)
-    async with deps.database.begin() as connection:
-        row = await admin.recording(connection, who.client_id, call_id)
-        if row["state"] != "stored":
-            raise NotFound("the recording is not in the store yet", state=row["state"])
-        await admin.note(
-            connection,
-            {
-                "id": deps.new_id(),
-                "client_id": who.client_id,
-                "at": deps.clock.now(),
-                "who": who.login,
-                "action": "recording.read",
-                "details": {"call_id": str(call_id)},
-            },
-        )
-    return FileResponse(row["stored_as"], media_type="audio/wav", filename=f"{call_id}.wav")
-
-
 @router.get("/do-not-call")
 async def list_blocked(
     who: ForDoNotCall, request: Request, limit: Annotated[int, Query(ge=1, le=1000)] = 100
@@ -111,6 +69,18 @@ async def list_blocked(
     async with parts(request).database.begin() as connection:
         rows = await admin.numbers_blocked(connection, who.client_id, limit)
     return [{"number": r["number"], "source": r["source"], "at": r["at"]} for r in rows]
+
+
+@router.post("/do-not-call/check")
+async def check_blocked(body: Blocked, who: ForDoNotCall, request: Request) -> dict[str, Any]:
+    """Whether a number may not be called, and since when."""
+    try:
+        number = parse_number(body.number, region=body.region).e164
+    except BadNumber as error:
+        raise Invalid(f"number: {error}") from None
+    async with parts(request).database.begin() as connection:
+        since = await admin.blocked_since(connection, who.client_id, number)
+    return {"number": number, "blocked": since is not None, "since": since}
 
 
 @router.post("/do-not-call", status_code=201)

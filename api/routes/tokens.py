@@ -17,6 +17,12 @@ async def sign_in(body: SignIn, request: Request) -> Token:
     return Token(token=token, expires_in=seconds)
 
 
+@router.delete("/tokens", status_code=204)
+async def sign_out(who: Anyone, request: Request) -> None:
+    """The token is worth nothing from now on."""
+    await parts(request).auth.sign_out(who)
+
+
 @router.get("/me")
 async def me(who: Anyone) -> dict[str, str]:
     """The account behind the token."""

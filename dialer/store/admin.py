@@ -207,20 +207,16 @@ async def campaign_figures(
 ) -> dict[str, Any]:
     """Attempts by outcome and leads by state, from the tables."""
     a, lead = t.attempt.c, t.lead.c
-    outcomes = (
-        await connection.execute(
-            sa.select(a.outcome, sa.func.count())
-            .where(a.campaign_id == campaign_id, a.client_id == client_id)
-            .group_by(a.outcome)
-        )
-    ).tuples()
-    states = (
-        await connection.execute(
-            sa.select(lead.state, sa.func.count())
-            .where(lead.campaign_id == campaign_id, lead.client_id == client_id)
-            .group_by(lead.state)
-        )
-    ).tuples()
+    outcomes = await connection.execute(
+        sa.select(a.outcome, sa.func.count())
+        .where(a.campaign_id == campaign_id, a.client_id == client_id)
+        .group_by(a.outcome)
+    )
+    states = await connection.execute(
+        sa.select(lead.state, sa.func.count())
+        .where(lead.campaign_id == campaign_id, lead.client_id == client_id)
+        .group_by(lead.state)
+    )
     abandoned = (
         await connection.execute(
             sa.select(sa.func.count()).where(
@@ -368,6 +364,15 @@ async def numbers_blocked(connection: AsyncConnection, client_id: UUID, limit: i
         .mappings()
         .all()
     )
+
+
+async def blocked_since(
+    connection: AsyncConnection, client_id: UUID, number: str
+) -> datetime | None:
+    """When a number was put on the do-not-call list; None when it is not there."""
+    entry = t.do_not_call.c
+    query = sa.select(entry.at).where(entry.client_id == client_id, entry.number == number)
+    return (await connection.execute(query)).scalar_one_or_none()
 
 
 async def note(connection: AsyncConnection, values: Mapping[str, Any]) -> None:

@@ -156,7 +156,7 @@ async def with_history(
                     t.do_not_call.c.number.in_([r.number for r in rows])
                 )
             )
-        ).tuples()
+        )
     )
     by_person: dict[UUID, list[Row]] = defaultdict(list)
     by_number: dict[tuple[UUID, str], list[Row]] = defaultdict(list)
@@ -191,7 +191,7 @@ async def outcome_counts(
         .where(a.c.lead_id.in_(lead_ids), a.c.outcome.is_not(None))
         .group_by(a.c.lead_id, a.c.outcome)
     )
-    for lead_id, outcome, count in (await connection.execute(query)).tuples():
+    for lead_id, outcome, count in await connection.execute(query):
         counts[lead_id][outcome] = count
     return counts
 

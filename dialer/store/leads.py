@@ -146,11 +146,11 @@ async def _known(
             query = sa.select(c.external_key, c.id).where(
                 c.client_id == client_id, c.external_key.in_(wanted)
             )
-            keys.update(dict((await connection.execute(query)).tuples().all()))
+            keys.update(dict((await connection.execute(query)).all()))
         found = sa.select(n.e164, n.customer_id, n.id).where(
             n.client_id == client_id, n.e164.in_([r.e164 for r in part])
         )
-        for e164, customer_id, number_id in (await connection.execute(found)).tuples():
+        for e164, customer_id, number_id in await connection.execute(found):
             numbers.setdefault(e164, {})[customer_id] = number_id
     return keys, numbers
 
@@ -165,7 +165,7 @@ async def _taken(
     )
     numbers: set[str] = set()
     people: set[UUID] = set()
-    for number, customer_id in (await connection.execute(query)).tuples():
+    for number, customer_id in await connection.execute(query):
         numbers.add(number)
         people.add(customer_id)
     return numbers, people

@@ -114,13 +114,11 @@ class SqlPoolStore:
                 await connection.execute(sa.select(t.agent).where(t.agent.c.pool_id == pool_id))
             ).all()
             links: dict[UUID, set[UUID]] = {}
-            for agent_id, campaign_id in (
-                await connection.execute(
-                    sa.select(t.agent_campaign.c.agent_id, t.agent_campaign.c.campaign_id)
-                    .join(t.agent, t.agent.c.id == t.agent_campaign.c.agent_id)
-                    .where(t.agent.c.pool_id == pool_id)
-                )
-            ).tuples():
+            for agent_id, campaign_id in await connection.execute(
+                sa.select(t.agent_campaign.c.agent_id, t.agent_campaign.c.campaign_id)
+                .join(t.agent, t.agent.c.id == t.agent_campaign.c.agent_id)
+                .where(t.agent.c.pool_id == pool_id)
+            ):
                 links.setdefault(agent_id, set()).add(campaign_id)
         return PoolView(
             pool_id,

@@ -1,0 +1,95 @@
+"""What administrators look at and change beside accounts: clients, pools, the audit log."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel
+
+from api.deps import AdminOnly, ForCampaigns, parts
+from api.models import Model, Title
+from api.paging import Cursor, Limit, following, place
+from dialer.domain.errors import Forbidden
+from dialer.store import access, admin, audit
+
+router = APIRouter(prefix="/api/v1", tags=["administration"])
+
+
+class NewClient(Model):
+    """Who calls are made for. A single house has one, made by `dialer setup`."""
+
+    name: Title
+
+
+class Client(BaseModel):
+    id: UUID
+    name: str
+    created_at: datetime
+
+
+class Pool(BaseModel):
+    """Campaigns and agents that work together."""
+
+    id: UUID
+    name: str
+
+
+class Entry(BaseModel):
+    """Who did what."""
+
+    at: datetime
+    who: str
+    action: str
+    details: dict[str, Any]
+
+
+class Entries(BaseModel):
+    items: list[Entry]
+    next: str | None
+
+
+@router.get("/clients")
+async def list_clients(who: AdminOnly, request: Request) -> list[Client]:
+    """All clients for the house's administrators, else one's own."""
+    async with parts(request).database.begin() as connection:
+        house = await access.house(connection)
+        rows = await admin.clients(connection)
+    seen = [row for row in rows if who.client_id in (house, row["id"])]
+    return [Client(**{k: row[k] for k in Client.model_fields}) for row in seen]
+
+
+@router.post("/clients", status_code=201)
+async def add_client(body: NewClient, who: AdminOnly, request: Request) -> Client:
+    """A client with its first pool. An engine runs it after the dialer's next start."""
+    deps = parts(request)
+    client_id, now = deps.new_id(), deps.clock.now()
+    async with deps.database.begin() as connection:
+        if who.client_id != await access.house(connection):
+            raise Forbidden("only the house's administrators add clients")
+        await admin.add_client(
+            connection, id=client_id, name=body.name, pool_id=deps.new_id(), at=now
+        )
+    return Client(id=client_id, name=body.name, created_at=now)
+
+
+@router.get("/pools")
+async def list_pools(who: ForCampaigns, request: Request) -> list[Pool]:
+    async with parts(request).database.begin() as connection:
+        rows = await admin.pools(connection, who.client_id)
+    return [Pool(id=row["id"], name=row["name"]) for row in rows]
+
+
+@router.get("/audit")
+async def list_audit(
+    who: AdminOnly, request: Request, cursor: Cursor = None, limit: Limit = 100
+) -> Entries:
+    """Newest first."""
+    async with parts(request).database.begin() as connection:
+        rows = await audit.entries(connection, who.client_id, before=place(cursor), limit=limit)
+    return Entries(
+        items=[Entry(**{k: row[k] for k in Entry.model_fields}) for row in rows],
+        next=following(rows, limit, at="at"),
+    )

@@ -1,0 +1,215 @@
+"""The customer base, a campaign's leads, and agreed callbacks."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request
+from pydantic import AfterValidator, AwareDatetime, BaseModel, Field
+
+from api.deps import ForCampaigns, ForLeads, parts
+from api.models import Attributes, Model, Text, _printable
+from api.paging import Cursor, Limit, following, place
+from dialer.domain.errors import Invalid
+from dialer.domain.lead import LeadState
+from dialer.store import admin
+from dialer.store import customers as rows
+from dialer.store import recordings as recording_rows
+
+router = APIRouter(prefix="/api/v1", tags=["customers"])
+
+
+class Customer(BaseModel):
+    id: UUID
+    name: str
+    external_key: str
+    zone: str
+    consent: bool
+    attributes: dict[str, Any]
+    numbers: list[str]
+    created_at: datetime
+
+
+class Customers(BaseModel):
+    items: list[Customer]
+    next: str | None
+
+
+class ChangedCustomer(Model):
+    """Only what is named is changed; `attributes` replaces all of them."""
+
+    name: Text | None = None
+    zone: (
+        Annotated[str, Field(max_length=60, pattern=r"^([A-Za-z]+(/[A-Za-z0-9_+\-]+)*)?$")] | None
+    ) = None
+    consent: bool | None = None
+    attributes: Attributes | None = None
+
+
+class Lead(BaseModel):
+    """A person's place in a campaign."""
+
+    id: UUID
+    campaign_id: UUID
+    list_id: UUID
+    customer_id: UUID
+    name: str
+    number: str
+    state: str
+    reason: str
+    next_at: datetime | None
+    callback_agent: UUID | None
+    position: int
+
+
+class AgreedTime(Model):
+    """When to call back, with its offset from UTC; by whom (none: anyone)."""
+
+    at: AwareDatetime
+    agent_id: UUID | None = None
+
+
+ExternalKey = Annotated[
+    str | None, Query(max_length=100), AfterValidator(lambda v: v and _printable(v))
+]
+
+
+def _lead(row: dict[str, Any]) -> Lead:
+    return Lead(**{key: row[key] for key in Lead.model_fields})
+
+
+@router.get("/customers")
+async def list_customers(
+    who: ForLeads,
+    request: Request,
+    number: Annotated[str | None, Query(pattern=r"^\+[0-9]{3,19}$")] = None,
+    external_key: ExternalKey = None,
+    cursor: Cursor = None,
+    limit: Limit = 100,
+) -> Customers:
+    """Newest first."""
+    async with parts(request).database.begin() as connection:
+        found = await rows.customers(
+            connection,
+            who.client_id,
+            number=number,
+            external_key=external_key,
+            before=place(cursor),
+            limit=limit,
+        )
+    return Customers(
+        items=[Customer(**{k: row[k] for k in Customer.model_fields}) for row in found],
+        next=following(found, limit, at="created_at"),
+    )
+
+
+@router.get("/customers/{customer_id}")
+async def get_customer(customer_id: UUID, who: ForLeads, request: Request) -> Customer:
+    async with parts(request).database.begin() as connection:
+        row = await rows.customer(connection, who.client_id, customer_id)
+    return Customer(**{k: row[k] for k in Customer.model_fields})
+
+
+@router.patch("/customers/{customer_id}")
+async def change_customer(
+    customer_id: UUID, body: ChangedCustomer, who: ForLeads, request: Request
+) -> Customer:
+    """Amend a record; screen pops of calls claimed from now on show it."""
+    values = {k: v for k, v in body.model_dump(exclude_unset=True).items() if v is not None}
+    async with parts(request).database.begin() as connection:
+        await rows.customer(connection, who.client_id, customer_id)
+        await rows.amend(connection, who.client_id, customer_id, values)
+        row = await rows.customer(connection, who.client_id, customer_id)
+    return Customer(**{k: row[k] for k in Customer.model_fields})
+
+
+@router.delete("/customers/{customer_id}", status_code=204)
+async def erase_customer(customer_id: UUID, who: ForLeads, request: Request) -> None:
+    """Forget a person, with recordings and notes. Do-not-call entries stay in force."""
+    deps = parts(request)
+    async with deps.database.begin() as connection:
+        recordings = await rows.erase(connection, who.client_id, customer_id)
+        for row in recordings:
+            if row["state"] == "on_node" or row["state"] == "copied":
+                raise Invalid("a recording of this person is being moved; try again in a moment")
+        await admin.note(
+            connection,
+            {
+                "id": deps.new_id(),
+                "client_id": who.client_id,
+                "at": deps.clock.now(),
+                "who": who.login,
+                "action": "customer.erased",
+                "details": {"customer_id": str(customer_id)},
+            },
+        )
+        # Deleted before the commit: a crash in between leaves rows that say so, and a retry.
+        for row in recordings:
+            if row["state"] == "stored" and deps.storage is not None:
+                await asyncio.to_thread(deps.storage.delete, row["stored_as"])
+            await recording_rows.move_on(
+                connection, row["attempt_id"], before=row["state"], values={"state": "erased"}
+            )
+
+
+@router.get("/campaigns/{campaign_id}/leads")
+async def list_leads(
+    campaign_id: UUID,
+    who: ForLeads,
+    request: Request,
+    state: LeadState | None = None,
+    after: Annotated[int, Query(ge=0, le=2**53, description="Position of the last one seen.")] = 0,
+    limit: Limit = 100,
+) -> list[Lead]:
+    """The campaign's leads in list order."""
+    async with parts(request).database.begin() as connection:
+        await admin.campaign(connection, who.client_id, campaign_id)
+        found = await rows.leads(
+            connection,
+            who.client_id,
+            campaign_id,
+            state=state.value if state else None,
+            after=after,
+            limit=limit,
+        )
+    return [_lead(row) for row in found]
+
+
+@router.get("/callbacks")
+async def list_callbacks(
+    who: ForCampaigns, request: Request, campaign_id: UUID | None = None, limit: Limit = 100
+) -> list[Lead]:
+    """Agreed callbacks, the next one first."""
+    async with parts(request).database.begin() as connection:
+        found = await rows.callbacks(
+            connection, who.client_id, campaign_id=campaign_id, limit=limit
+        )
+    return [_lead(row) for row in found]
+
+
+@router.put("/callbacks/{lead_id}")
+async def agree_callback(
+    lead_id: UUID, body: AgreedTime, who: ForCampaigns, request: Request
+) -> Lead:
+    """Call this lead back at a time; 409 while it is being called or was never tried."""
+    deps = parts(request)
+    if body.at <= deps.clock.now():
+        raise Invalid("at is in the past")
+    async with deps.database.begin() as connection:
+        if body.agent_id is not None:
+            await admin.agent(connection, who.client_id, body.agent_id)
+        await rows.call_back(connection, who.client_id, lead_id, at=body.at, agent_id=body.agent_id)
+        row = await rows.lead(connection, who.client_id, lead_id)
+        campaign = await admin.campaign(connection, who.client_id, row["campaign_id"])
+    await deps.campaigns.refresh(campaign["pool_id"])
+    return _lead(row)
+
+
+@router.delete("/callbacks/{lead_id}", status_code=204)
+async def cancel_callback(lead_id: UUID, who: ForCampaigns, request: Request) -> None:
+    """No callback after all."""
+    async with parts(request).database.begin() as connection:
+        await rows.cancel_callback(connection, who.client_id, lead_id)
