@@ -26,6 +26,8 @@ from dialer.engine.lines import Lines
 from dialer.engine.permission import Permission
 from dialer.engine.pool import PoolEngine
 from dialer.engine.settings import EngineSettings
+from dialer.jobs.recordings import RecordingMover
+from dialer.jobs.storage import RecordingStorage
 from dialer.live.feed import Feed
 from dialer.live.gateway import LocalGateway
 from dialer.services.agents import Agents
@@ -80,6 +82,16 @@ class Runtime:
         self.registry = CollectorRegistry()
         self.registry.register(EngineMetrics(self.engines))
         self._tasks: list[asyncio.Task[Any]] = []
+        self.storage = RecordingStorage(
+            settings.recordings_url, key=bytes.fromhex(settings.recordings.key.get_secret_value())
+        )
+        self.mover = RecordingMover(
+            self.database,
+            self.storage,
+            folders={n.name: n.recordings for n in settings.nodes if n.recordings is not None},
+            clock=self.clock,
+            poll=settings.recordings.poll,
+        )
         self.app = create_app(
             Deps(
                 database=self.database,
@@ -104,6 +116,8 @@ class Runtime:
                 ready=self.checks,
                 body_bytes=settings.body_bytes,
                 upload_rows=settings.upload_rows,
+                storage=self.storage,
+                address_seconds=settings.recordings.address_seconds,
             )
         )
 
@@ -160,6 +174,7 @@ class Runtime:
         await self.switchboard.start()
         async with self.database.begin() as connection:
             pools = [row["id"] for row in await admin.pools(connection)]
+        self._tasks.append(asyncio.create_task(self.mover.run(), name="recordings"))
         for pool_id in pools:
             self._tasks.append(asyncio.create_task(self._run_pool(pool_id), name=f"pool-{pool_id}"))
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
+import sqlalchemy as sa
 
 from api.auth import SCOPES
+from dialer.store import schema as t
 from tests.unit.api.house import BODY, House
 
 pytestmark = pytest.mark.unit
@@ -105,12 +109,31 @@ async def furnish(house: House, login: str) -> dict[str, Any]:
     )
     assert agent.status_code == 201, agent.text
     leads = (await house.call("GET", f"/campaigns/{campaign}/leads", login=login)).json()
+    call_id, client_id = uuid4(), house.clients[login.removesuffix("-admin")]
+    async with house.deps.database.begin() as connection:
+        await connection.execute(
+            sa.insert(t.attempt).values(
+                intended_at=house.clock.now(), id=call_id, client_id=client_id,
+                campaign_id=UUID(campaign), pool_id=house.pools[login.removesuffix("-admin")],
+                lead_id=UUID(leads[0]["id"]), customer_id=UUID(leads[0]["customer_id"]),
+                number_id=uuid4(), number="+12125550123", caller_id="", node="ast", trunk="t",
+                mode="manual", settings_version=1, script_version=0, form_version=0,
+                rules_profile="us_tsr@1", verdict={},
+            )
+        )  # fmt: skip
+        await connection.execute(
+            sa.insert(t.recording).values(
+                attempt_id=call_id, client_id=client_id, campaign_id=UUID(campaign), node="ast",
+                path="a.wav", state="stored", stored_as="a.wav", size=1, sha256="",
+                at=house.clock.now(),
+            )
+        )  # fmt: skip
     return {
         "campaign_id": campaign,
         "agent_id": agent.json()["id"],
         "lead_id": leads[0]["id"],
         "customer_id": leads[0]["customer_id"],
-        "call_id": NOBODYS,
+        "call_id": str(call_id),
     }
 
 
@@ -169,8 +192,6 @@ async def test_hostile_text_is_refused_in_every_field(house: House, text: str) -
         for name in strings(schema, root):
             if name == "password":
                 continue  # never leaves the hash
-            import json
-
             body = json.dumps({name: text}).encode()
             headers = {"Content-Type": "application/json"}
             answer = await house.call(method, filled(path), content=body, headers=headers)
