@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import uuid
+from collections import defaultdict
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from telephony.events import CallEnded, LegParked, SwitchEvent
 from telephony.switch import Originate, Switch
@@ -21,25 +22,29 @@ class Heard:
 
     def __init__(self) -> None:
         self.events: list[SwitchEvent] = []
+        self._by: defaultdict[tuple[type, str], list[Any]] = defaultdict(list)
         self._changed = asyncio.Event()
 
     def __call__(self, event: SwitchEvent) -> None:
         self.events.append(event)
+        for subject in {_subject(event), ""}:
+            self._by[type(event), subject].append(event)
         self._changed.set()
 
     def of(self, kind: type[E], subject: str = "") -> list[E]:
         """The events of a kind, of one call or leg where it is given."""
-        return [e for e in self.events if isinstance(e, kind) and subject in ("", _subject(e))]
+        return list(self._by[kind, subject])
 
     async def wait(
         self, kind: type[E], subject: str = "", *, count: int = 1, timeout: float = 10.0
     ) -> E:
         """The `count`-th event of a kind, once it is there."""
         async with asyncio.timeout(timeout):
-            while len(found := self.of(kind, subject)) < count:
+            while len(found := self._by[kind, subject]) < count:
                 self._changed.clear()
                 await self._changed.wait()
-        return found[count - 1]
+        event: E = found[count - 1]
+        return event
 
     def order(self, subject: str) -> list[str]:
         """Names of the events of one call or leg, in order."""

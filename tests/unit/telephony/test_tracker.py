@@ -180,14 +180,15 @@ def test_ringing_and_answer_are_told_once() -> None:
     assert bench.names() == ["CallStarted", "CallProgress", "CallAnswered"]
 
 
+_WORDS = ("Hangup", "Newstate", "BridgeEnter", "UserEvent", "OriginateResponse", "Failure")
+_WORDS += ("DialerStage", "c", "²", "", "99999999999", "-1", "6", "message")
+
+
 @given(
     st.lists(
         st.dictionaries(
             st.sampled_from(["Event", "Uniqueid", "Cause", "Response", "Stage", "UserEvent"]),
-            st.sampled_from(
-                ["Hangup", "Newstate", "BridgeEnter", "UserEvent", "OriginateResponse", "Failure"]
-                + ["DialerStage", "c", "²", "", "99999999999", "-1", "6", "message"]
-            ),
+            st.sampled_from(_WORDS),
         ),
         max_size=20,
     )
