@@ -25,6 +25,11 @@ Value = str | Sequence[str]
 
 _END = b"\r\n\r\n"
 _MOST_FRAME = 256 * 1024  # bytes; an honest frame has a few hundred
+#: Events of every call that nobody here reads: not worth the parsing.
+_UNREAD = tuple(
+    f"Event: {name}\r\n".encode()
+    for name in ("DialBegin", "DialEnd", "BridgeCreate", "BridgeDestroy", "NewConnectedLine")
+)
 _MOST_VALUE = 1024  # characters in one value we send
 
 
@@ -99,6 +104,8 @@ class Wire(AMIProtocol):  # type: ignore[misc]  # panoramisk has no types
 
     def _frame(self, frame: bytes) -> None:
         self.frames += 1
+        if frame.startswith(_UNREAD):
+            return
         try:
             message = Message.from_line(frame.decode("utf-8", "replace").strip())
         except Exception:
