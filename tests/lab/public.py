@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
+import asyncio
 import shutil
+import signal
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -136,3 +139,21 @@ def public(*, host: str = "127.0.0.2", port: int = 5070, rtp_port: int = 40000) 
 def phones(*, host: str = "127.0.0.3", port: int = 5080, rtp_port: int = 48000) -> Sipp:
     """Agents' phones, all at one address: sip:<endpoint>@host:port."""
     return Sipp("phones", phone_scenario(make_sounds()), host=host, port=port, rtp_port=rtp_port)
+
+
+async def _stand(host: str, port: int) -> None:
+    """The public as a service of its own, until a signal."""
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    async with public(host=host, port=port) as sipp:
+        print(f"the public answers at {host}:{port}; truth log: {sipp.log}", flush=True)
+        await stopped.wait()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="SIPp as the called public")
+    parser.add_argument("--host", default="127.0.0.2")
+    parser.add_argument("--port", type=int, default=5070)
+    chosen = parser.parse_args()
+    asyncio.run(_stand(chosen.host, chosen.port))

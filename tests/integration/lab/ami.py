@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
 from types import TracebackType
 
@@ -21,8 +22,12 @@ class BareAmi:
         self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
         await self._reader.readline()
         self._task = asyncio.create_task(self._read(), name="bare-ami")
-        answer = await self.ask("Login", Username=self._user, Secret=self._secret)
-        assert answer["Response"] == "Success", answer
+        try:
+            answer = await self.ask("Login", Username=self._user, Secret=self._secret)
+            assert answer["Response"] == "Success", answer
+        except BaseException:
+            await self._close()
+            raise
         return self
 
     async def __aexit__(
@@ -31,9 +36,14 @@ class BareAmi:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        await self._close()
+
+    async def _close(self) -> None:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         self._writer.close()
+        with contextlib.suppress(ConnectionError):
+            await self._writer.wait_closed()
 
     async def _read(self) -> None:
         while True:
