@@ -65,6 +65,7 @@ def create_app(deps: Deps) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url="/api/v1/openapi.json",
+        responses=problems.RESPONSES,
     )
     app.state.deps = deps
     problems.install(app)

@@ -19,6 +19,34 @@ log = structlog.get_logger(__name__)
 _TITLES = {404: "not-found", 405: "method-not-allowed", 413: "too-large", 400: "bad-request"}
 
 
+def _documented(what: str) -> dict[str, Any]:
+    schema = {
+        "type": "object",
+        "required": ["type", "title", "status", "detail"],
+        "properties": {
+            "type": {"type": "string", "example": "/problems/conflict"},
+            "title": {"type": "string"},
+            "status": {"type": "integer"},
+            "detail": {"type": "string"},
+        },
+    }
+    return {"description": what, "content": {"application/problem+json": {"schema": schema}}}
+
+
+#: For every operation's description: what any of them may answer besides success.
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    400: _documented("Not readable: no JSON, or a bad header"),
+    401: _documented("Sign in first"),
+    403: _documented("The role lacks the scope"),
+    404: _documented("Not there, or not yours"),
+    409: _documented("Conflict with the present state"),
+    413: _documented("Too large"),
+    422: _documented("The request does not fit; `errors` says where"),
+    429: _documented("Too many tries"),
+    503: _documented("Temporarily unavailable"),
+}
+
+
 def problem(status: int, slug: str, title: str, detail: str, **fields: Any) -> Response:
     """A problem response; `type` is a stable relative address."""
     body = {

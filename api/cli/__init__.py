@@ -3,37 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import sys
 from typing import Annotated
 
 from cyclopts import App, Parameter
-from pydantic import ValidationError
 
-from api.settings import Settings
+from api.cli.people import user
+from api.cli.start import load_settings, read_password
+from api.cli.work import import_, openapi, report
 
 app = App(name="dialer", help="Outbound dialing on Asterisk.", version="0.1.0")
-
-
-def load_settings() -> Settings:
-    """The settings, or an end with a readable message."""
-    try:
-        return Settings()
-    except ValidationError as error:
-        lines = [f"  {'.'.join(str(p) for p in e['loc'])}: {e['msg']}" for e in error.errors()]
-        print("the settings do not fit:", *lines, sep="\n", file=sys.stderr)
-        raise SystemExit(2) from None
-
-
-def read_password() -> str:
-    """From the terminal without echo, or one line of standard input; never from the arguments."""
-    password = (
-        getpass.getpass("password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
-    )
-    if len(password) < 8:
-        print("a password has at least 8 characters", file=sys.stderr)
-        raise SystemExit(2)
-    return password
+app.command(user)
+app.command(import_, name="import")
+app.command(report)
+app.command(openapi)
 
 
 @app.command
@@ -92,6 +75,14 @@ def setup(
         print(error.detail, file=sys.stderr)
         raise SystemExit(1) from None
     print(f"client {client!r} with administrator {login!r} is there; `dialer serve` picks it up")
+
+
+@app.command
+def doctor(*, as_json: Annotated[bool, Parameter(name="--json")] = False) -> None:
+    """Check settings, database, storage and Asterisk, and say what to do; exit code 1 if not."""
+    from api.cli.doctor import report as examine
+
+    raise SystemExit(0 if examine(load_settings(), as_json=as_json) else 1)
 
 
 def main() -> None:
