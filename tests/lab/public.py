@@ -30,6 +30,10 @@ class PublicCall:
     def answered(self) -> bool:
         return "ANSWERED" in self.ends
 
+    @property
+    def ended(self) -> bool:
+        return bool(self.ends) and self.ends[-1] != "ANSWERED"
+
 
 def read_truth(path: Path) -> list[PublicCall]:
     """The calls in SIPp's log, in the order of their INVITEs; broken lines are skipped."""
@@ -117,12 +121,15 @@ class Sipp:
     def truth(self) -> list[PublicCall]:
         return read_truth(self.log)
 
-    async def truth_of(self, count: int, *, timeout: float) -> list[PublicCall]:
-        """The calls once `count` of them have ended; raises TimeoutError."""
+    async def truth_of(
+        self, count: int, *, timeout: float, ended: bool = False
+    ) -> list[PublicCall]:
+        """The calls once `count` of them were answered or refused; with `ended`, once that many
+        are over. Raises TimeoutError."""
         await until(
-            lambda: sum(bool(c.ends) for c in self.truth()) >= count,
+            lambda: sum(c.ended if ended else bool(c.ends) for c in self.truth()) >= count,
             timeout=timeout,
-            what=f"{count} calls to end",
+            what=f"{count} calls to be {'over' if ended else 'decided'}",
         )
         return self.truth()
 

@@ -24,7 +24,14 @@ def test_lines_become_calls_in_order(tmp_path: Path) -> None:
     first, second = read_truth(log)
     assert (first.number, first.at, first.answered) == ("+12019000001", 1.5, True)
     assert (first.ends, first.end_at) == (["ANSWERED", "BYE_RECEIVED"], 4.0)
-    assert second.ends == ["REFUSED 486"] and not second.answered
+    assert second.ends == ["REFUSED 486"] and not second.answered and second.ended
+
+
+def test_an_answered_call_has_not_ended(tmp_path: Path) -> None:
+    log = tmp_path / "truth.log"
+    log.write_text("TRUTH|a|INVITE|1|+12019000001\nTRUTH|a|ANSWERED|2|+12019000001\n")
+    (call,) = read_truth(log)
+    assert call.answered and not call.ended
 
 
 def test_broken_lines_are_skipped(tmp_path: Path) -> None:
