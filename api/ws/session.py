@@ -61,7 +61,8 @@ async def sign_in(socket: WebSocket, auth: Auth) -> tuple[Caller, Seq | None]:
     try:
         raw = await asyncio.wait_for(receive(socket), _AUTH_SECONDS)
         message = AuthMessage.model_validate(raw)
-        return auth.verify(message.token), Seq.parse(message.resume) if message.resume else None
+        who = await auth.authenticate(message.token)
+        return who, Seq.parse(message.resume) if message.resume else None
     except TimeoutError:
         raise Closed(POLICY, "no auth message came") from None
     except (ValidationError, ValueError):
