@@ -16,7 +16,18 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.websockets import WebSocketDisconnect
 
 from api.models import Note, Number, Text, Word
-from api.ws.session import GONE, POLICY, Closed, command, pump, receive, refuse, reply, sign_in
+from api.ws.session import (
+    GONE,
+    POLICY,
+    Closed,
+    command,
+    pump,
+    receive,
+    refuse,
+    reply,
+    sign_in,
+    together,
+)
 from dialer.domain.errors import DialerError, Invalid
 from dialer.live.feed import Seq
 from dialer.store import admin
@@ -113,16 +124,7 @@ async def _serve(socket: WebSocket, deps: Deps, agent: Any, resume: Seq | None) 
     try:
         if subscription.missed:
             await _snapshot(socket, deps, agent)
-        tasks = [
-            asyncio.create_task(pump(socket, subscription), name=f"pump-{topic}"),
-            asyncio.create_task(_commands(socket, deps, agent), name=f"commands-{topic}"),
-        ]
-        done, rest = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in rest:
-            task.cancel()
-        await asyncio.gather(*rest, return_exceptions=True)
-        for task in done:
-            task.result()
+        await together(pump(socket, subscription), _commands(socket, deps, agent), name=topic)
     finally:
         subscription.close()
 

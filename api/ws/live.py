@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 from fastapi import APIRouter, WebSocket
 from starlette.websockets import WebSocketDisconnect
 
-from api.ws.session import POLICY, Closed, pump, receive, sign_in
+from api.ws.session import POLICY, Closed, pump, receive, sign_in, together
 from dialer.domain.errors import DialerError
 
 if TYPE_CHECKING:
@@ -27,16 +27,9 @@ async def live_socket(socket: WebSocket) -> None:
         who.require("live")
         subscription = deps.feed.subscribe(f"live:{who.client_id}", None)
         try:
-            tasks = [
-                asyncio.create_task(pump(socket, subscription), name="pump-live"),
-                asyncio.create_task(_listen(socket), name="listen-live"),
-            ]
-            done, rest = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in rest:
-                task.cancel()
-            await asyncio.gather(*rest, return_exceptions=True)
-            for task in done:
-                task.result()
+            left = who.expires - deps.clock.now().timestamp()
+            async with asyncio.timeout(max(left, 0.1)):
+                await together(pump(socket, subscription), _listen(socket), name="live")
         finally:
             subscription.close()
     except Closed as closed:
@@ -44,6 +37,8 @@ async def live_socket(socket: WebSocket) -> None:
             await socket.close(closed.code, closed.reason)
     except DialerError as error:
         await socket.close(POLICY, error.detail[:100])
+    except TimeoutError:
+        await socket.close(POLICY, "the token has expired")
     except WebSocketDisconnect:
         pass
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -79,6 +80,19 @@ async def pump(socket: WebSocket, subscription: Subscription) -> None:
                 await socket.send_text(message.frame.decode())
     except SlowSubscriber:
         raise Closed(TRY_AGAIN, "too slow; come back and resume") from None
+
+
+async def together(*parts: Coroutine[Any, Any, None], name: str) -> None:
+    """Run a socket's parts until one ends; the others end with it, and with the caller."""
+    tasks = [asyncio.create_task(p, name=f"{name}-{i}") for i, p in enumerate(parts)]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:  # also when the token expires: no command may be taken after that
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()
 
 
 def reply(message_id: str, data: Any) -> str:
