@@ -1,0 +1,157 @@
+"""The pool store's promises, the same on both databases."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+import sqlalchemy as sa
+
+from dialer.domain.call import Outcome
+from dialer.domain.errors import Conflict, LeaseLost
+from dialer.domain.ids import NewId, id_source
+from dialer.domain.lead import LeadState
+from dialer.domain.work import AttemptUpdate, ClaimedLead, DoNotCall, LeadMove, Lease, NewAttempt
+from dialer.store import schema as t
+from dialer.store.database import Database
+from dialer.store.leads import NewLead, insert_leads
+from dialer.store.pool_store import SqlPoolStore
+from telephony.clock import SystemClock
+
+pytestmark = pytest.mark.integration
+NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    store: SqlPoolStore
+    new_id: NewId
+    client: UUID
+    pool: UUID
+    campaigns: tuple[UUID, UUID]
+
+
+@pytest.fixture
+async def house(database: Database) -> House:
+    """One client, one pool, two campaigns that call the same twenty people."""
+    new_id = id_source(SystemClock())
+    client, pool, first, second = new_id(), new_id(), new_id(), new_id()
+    rows = [
+        NewLead(f"+1202555{n:04}", "US", "mobile", f"P{n}", f"k{n}", "", True, {})
+        for n in range(20)
+    ]
+    async with database.begin() as db:
+        await db.execute(sa.insert(t.client).values(id=client, name="house", created_at=NOW))
+        await db.execute(sa.insert(t.pool).values(id=pool, client_id=client, name="pool"))
+        await db.execute(
+            sa.insert(t.pool_lease).values(pool_id=pool, epoch=0, owner="", expires=0.0)
+        )
+        for campaign in (first, second):
+            await db.execute(
+                sa.insert(t.campaign).values(
+                    id=campaign, client_id=client, pool_id=pool, name=str(campaign),
+                    state="running", reason="", version=1, created_at=NOW,
+                )
+            )  # fmt: skip
+            await insert_leads(
+                db, rows, client_id=client, campaign_id=campaign, list_name="list", now=NOW,
+                new_id=new_id,
+            )  # fmt: skip
+    return House(SqlPoolStore(database, new_id=new_id), new_id, client, pool, (first, second))
+
+
+async def _lease(house: House, owner: str = "one", seconds: float = 60) -> Lease:
+    lease = await house.store.acquire(house.pool, owner=owner, seconds=seconds)
+    assert lease is not None
+    return lease
+
+
+def _attempt(house: House, lead: ClaimedLead) -> NewAttempt:
+    return NewAttempt(
+        id=house.new_id(), lead_id=lead.lead_id, client_id=lead.client_id,
+        campaign_id=lead.campaign_id, customer_id=lead.customer_id, number_id=lead.number_id,
+        number=lead.number, caller_id="+12025550199", node="a", trunk="t", mode="progressive",
+        intended_at=NOW, settings_version=1, script_version=1, form_version=1,
+        rules_profile="lab@1", verdict={},
+    )  # fmt: skip
+
+
+async def test_no_lead_and_no_person_is_claimed_twice(house: House) -> None:
+    lease = await _lease(house)
+    claims = await asyncio.gather(
+        *(
+            house.store.claim(lease, campaign_id=house.campaigns[n % 2], limit=7, now=NOW)
+            for n in range(8)
+        )
+    )
+    leads = [lead for claim in claims for lead in claim]
+    assert len(leads) > 0
+    for field in ("lead_id", "customer_id", "number"):
+        assert len({getattr(lead, field) for lead in leads}) == len(leads)
+
+
+async def test_a_lease_is_taken_over_only_when_over_and_the_old_epoch_is_refused(
+    house: House,
+) -> None:
+    old = await _lease(house)
+    assert await house.store.acquire(house.pool, owner="two", seconds=60) is None
+    await house.store.release(old)
+    new = await _lease(house, "two", seconds=-1)  # over at once, by the database's clock
+    third = await _lease(house, "three")
+    assert (old.epoch, new.epoch, third.epoch) == (1, 2, 3)
+    for stale in (old, new):
+        with pytest.raises(LeaseLost):
+            await house.store.claim(stale, campaign_id=house.campaigns[0], limit=1, now=NOW)
+        with pytest.raises(LeaseLost):
+            await house.store.write(stale, [])
+        with pytest.raises(LeaseLost):
+            await house.store.renew(stale)
+
+
+async def test_the_first_outcome_stays_and_the_person_is_free_again(
+    house: House, database: Database
+) -> None:
+    lease = await _lease(house)
+    (lead,) = await house.store.claim(lease, campaign_id=house.campaigns[0], limit=1, now=NOW)
+    attempt = _attempt(house, lead)
+    await house.store.intend(lease, [attempt])
+    with pytest.raises(Conflict):
+        await house.store.intend(lease, [_attempt(house, lead)])
+    assert [a.id for a in await house.store.open_attempts(house.pool)] == [attempt.id]
+    batch = [
+        AttemptUpdate(attempt.id, NOW, ended_at=NOW, outcome=Outcome.ABANDONED),
+        LeadMove(lead.lead_id, LeadState.DONE),
+    ]
+    await house.store.write(lease, batch)
+    await house.store.write(lease, batch)
+    await house.store.write(lease, [AttemptUpdate(attempt.id, NOW, outcome=Outcome.MACHINE)])
+    async with database.begin() as db:
+        assert (await db.execute(sa.select(t.attempt.c.outcome))).scalars().all() == ["abandoned"]
+    others = await house.store.claim(lease, campaign_id=house.campaigns[1], limit=20, now=NOW)
+    (same,) = [o for o in others if o.customer_id == lead.customer_id]
+    assert same.history.person_attempts == (NOW,)
+    assert same.history.number_attempts == (NOW,)
+    assert same.history.last_abandon == NOW
+
+
+async def test_a_do_not_call_entry_blocks_waiting_leads_of_every_campaign(house: House) -> None:
+    lease = await _lease(house)
+    number = "+12025550003"
+    entry = DoNotCall(house.client, number, None, "client", "agent", NOW)
+    await house.store.write(lease, [entry, entry])
+    for campaign in house.campaigns:
+        assert (await house.store.due_leads(campaign, NOW))[0] == 19
+    claimed = await house.store.claim(lease, campaign_id=house.campaigns[0], limit=20, now=NOW)
+    assert number not in {lead.number for lead in claimed}
+
+
+async def test_leads_in_the_hopper_come_back_after_a_crash(house: House) -> None:
+    lease = await _lease(house)
+    first = house.campaigns[0]
+    claimed = await house.store.claim(lease, campaign_id=first, limit=5, now=NOW)
+    await house.store.intend(lease, [_attempt(house, claimed[0])])
+    assert await house.store.unclaim_all(lease) == 4
+    assert (await house.store.due_leads(first, NOW))[0] == 19
