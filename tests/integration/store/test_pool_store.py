@@ -14,7 +14,15 @@ from dialer.domain.call import Outcome
 from dialer.domain.errors import Conflict, LeaseLost
 from dialer.domain.ids import NewId, id_source
 from dialer.domain.lead import LeadState
-from dialer.domain.work import AttemptUpdate, ClaimedLead, DoNotCall, LeadMove, Lease, NewAttempt
+from dialer.domain.work import (
+    AttemptUpdate,
+    ClaimedLead,
+    DoNotCall,
+    LeadMove,
+    Lease,
+    NewAttempt,
+    Write,
+)
 from dialer.store import schema as t
 from dialer.store.database import Database
 from dialer.store.leads import NewLead, insert_leads
@@ -121,7 +129,7 @@ async def test_the_first_outcome_stays_and_the_person_is_free_again(
     with pytest.raises(Conflict):
         await house.store.intend(lease, [_attempt(house, lead)])
     assert [a.id for a in await house.store.open_attempts(house.pool)] == [attempt.id]
-    batch = [
+    batch: list[Write] = [
         AttemptUpdate(attempt.id, NOW, ended_at=NOW, outcome=Outcome.ABANDONED),
         LeadMove(lead.lead_id, LeadState.DONE),
     ]
