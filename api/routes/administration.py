@@ -70,7 +70,7 @@ async def add_client(body: NewClient, who: AdminOnly, request: Request) -> Clien
         if who.client_id != await access.house(connection):
             raise Forbidden("only the house's administrators add clients")
         await admin.add_client(
-            connection, id=client_id, name=body.name, pool_id=deps.new_id(), at=now
+            connection, client_id=client_id, name=body.name, pool_id=deps.new_id(), at=now
         )
     return Client(id=client_id, name=body.name, created_at=now)
 

@@ -10,9 +10,9 @@ from fastapi import APIRouter, Query, Request
 from api.deps import ForCalls, ForDoNotCall, parts
 from api.models import Blocked, Call, Calls
 from api.paging import Cursor, Limit, following, place
-from dialer.compliance.numbers import BadNumber, parse_number
 from dialer.domain.call import Outcome
 from dialer.domain.errors import Invalid
+from dialer.domain.numbers import BadNumber, parse_number
 from dialer.domain.work import DoNotCall
 from dialer.store import admin
 from dialer.store.writes import block_numbers

@@ -19,9 +19,9 @@ from api.models import (
     Upload,
     Uploaded,
 )
-from dialer.compliance.numbers import BadNumber, parse_number
 from dialer.domain.campaign import CampaignEvent
 from dialer.domain.errors import TooLarge
+from dialer.domain.numbers import BadNumber, parse_number
 from dialer.store import admin
 from dialer.store.leads import NewLead
 

@@ -14,9 +14,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import holidays
 
-from dialer.compliance.numbers import zones_of
 from dialer.compliance.profile import RulesProfile
 from dialer.domain.campaign import CampaignSettings
+from dialer.domain.numbers import zones_of
 from dialer.domain.work import ContactHistory
 
 _HORIZON = timedelta(days=14)

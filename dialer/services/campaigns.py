@@ -49,7 +49,7 @@ class Campaigns:
                 raise NotFound("no such pool")
             await admin.add_campaign(
                 connection,
-                id=campaign_id,
+                campaign_id=campaign_id,
                 client_id=client_id,
                 pool_id=pool_id or pools[0],
                 name=name,

@@ -25,7 +25,7 @@ async def first_client(
     client_id, now = new_id(), clock.now()
     hashed = await hash_password(password)
     async with database.begin() as connection:
-        await admin.add_client(connection, id=client_id, name=name, pool_id=new_id(), at=now)
+        await admin.add_client(connection, client_id=client_id, name=name, pool_id=new_id(), at=now)
         await admin.add_account(
             connection,
             {

@@ -43,11 +43,13 @@ async def _add(
 
 
 async def add_client(
-    connection: AsyncConnection, *, id: UUID, name: str, pool_id: UUID, at: datetime
+    connection: AsyncConnection, *, client_id: UUID, name: str, pool_id: UUID, at: datetime
 ) -> None:
     """A client with its first pool."""
-    await _add(connection, t.client, {"id": id, "name": name, "created_at": at}, "client")
-    await connection.execute(sa.insert(t.pool).values(id=pool_id, client_id=id, name="default"))
+    await _add(connection, t.client, {"id": client_id, "name": name, "created_at": at}, "client")
+    await connection.execute(
+        sa.insert(t.pool).values(id=pool_id, client_id=client_id, name="default")
+    )
     await connection.execute(
         sa.insert(t.pool_lease).values(pool_id=pool_id, epoch=0, owner="", expires=0.0)
     )
@@ -111,7 +113,7 @@ _CAMPAIGN = (
 async def add_campaign(
     connection: AsyncConnection,
     *,
-    id: UUID,
+    campaign_id: UUID,
     client_id: UUID,
     pool_id: UUID,
     name: str,
@@ -123,7 +125,7 @@ async def add_campaign(
         connection,
         t.campaign,
         {
-            "id": id,
+            "id": campaign_id,
             "client_id": client_id,
             "pool_id": pool_id,
             "name": name,
@@ -134,7 +136,7 @@ async def add_campaign(
         },
         "campaign",
     )
-    await _add_version(connection, id, client_id, 1, settings, dispositions, at)
+    await _add_version(connection, campaign_id, client_id, 1, settings, dispositions, at)
 
 
 async def _add_version(

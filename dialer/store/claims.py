@@ -150,11 +150,9 @@ async def with_history(
         )
     ).all()  # fmt: skip
     blocked = set(
-        (
-            await connection.execute(
-                sa.select(t.do_not_call.c.client_id, t.do_not_call.c.number).where(
-                    t.do_not_call.c.number.in_([r.number for r in rows])
-                )
+        await connection.execute(
+            sa.select(t.do_not_call.c.client_id, t.do_not_call.c.number).where(
+                t.do_not_call.c.number.in_([r.number for r in rows])
             )
         )
     )

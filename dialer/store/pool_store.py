@@ -11,11 +11,11 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from dialer.compliance.numbers import BadNumber, parse_number
 from dialer.domain.campaign import CampaignState, CampaignView
 from dialer.domain.errors import Conflict, Invalid, LeaseLost, NotFound
 from dialer.domain.ids import NewId
 from dialer.domain.lead import LeadState
+from dialer.domain.numbers import BadNumber, parse_number
 from dialer.domain.work import (
     AgentView,
     ClaimedLead,

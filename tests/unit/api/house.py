@@ -93,7 +93,7 @@ async def open_house(folder: Path) -> AsyncIterator[House]:
         for name in ("house", "guest"):
             clients[name], pools[name] = new_id(), new_id()
             await admin.add_client(
-                connection, id=clients[name], name=name, pool_id=pools[name], at=clock.now()
+                connection, client_id=clients[name], name=name, pool_id=pools[name], at=clock.now()
             )
             clock.advance(1)
         for login, role, client in [

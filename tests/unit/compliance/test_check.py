@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dialer.compliance.check import Allow, Block, Defer, Request, Verdict, check
-from dialer.compliance.numbers import BadNumber, parse_number, zones_of
 from dialer.compliance.profile import (
     UnknownProfile,
     known_profiles,
@@ -18,6 +17,7 @@ from dialer.compliance.profile import (
     load_profile,
 )
 from dialer.domain.campaign import CampaignSettings
+from dialer.domain.numbers import BadNumber, parse_number, zones_of
 from dialer.domain.work import ContactHistory
 
 pytestmark = pytest.mark.unit
