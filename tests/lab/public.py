@@ -9,9 +9,10 @@ import signal
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from socket import SOCK_DGRAM
 from types import TracebackType
 
-from tests.lab.process import Child, until
+from tests.lab.process import Child, free_port, until
 from tests.lab.scenario import phone_scenario, public_scenario
 from tests.lab.sounds import make_sounds
 
@@ -62,7 +63,8 @@ class Sipp:
 
     def __init__(self, name: str, scenario: str, *, host: str, port: int, rtp_port: int) -> None:
         self.name, self._scenario, self.host, self.port = name, scenario, host, port
-        self._rtp_port = rtp_port
+        # Several labs run at once on one machine: each gets a range of its own.
+        self._rtp_port = rtp_port or 30000 + (free_port(host, kind=SOCK_DGRAM) % 300) * 100
         self.folder = Path(tempfile.mkdtemp(prefix=f"sipp-{name}-"))
         self._child: Child | None = None
 
@@ -138,12 +140,12 @@ def _hex(host: str) -> str:
     return "".join(f"{int(part):02X}" for part in reversed(host.split(".")))
 
 
-def public(*, host: str = "127.0.0.2", port: int = 5070, rtp_port: int = 40000) -> Sipp:
+def public(*, host: str = "127.0.0.2", port: int = 5070, rtp_port: int = 0) -> Sipp:
     """The called public, as a trunk peer."""
     return Sipp("public", public_scenario(make_sounds()), host=host, port=port, rtp_port=rtp_port)
 
 
-def phones(*, host: str = "127.0.0.3", port: int = 5080, rtp_port: int = 48000) -> Sipp:
+def phones(*, host: str = "127.0.0.3", port: int = 5080, rtp_port: int = 0) -> Sipp:
     """Agents' phones, all at one address: sip:<endpoint>@host:port."""
     return Sipp("phones", phone_scenario(make_sounds()), host=host, port=port, rtp_port=rtp_port)
 

@@ -41,8 +41,8 @@ async def test_bridged_at_newstate_up_two_hundred_times_of_two_hundred() -> None
     trunk_port = free_port(PUBLIC, kind=socket.SOCK_DGRAM)
     phone_port = free_port(PHONES, kind=socket.SOCK_DGRAM)
     async with (
-        public(host=PUBLIC, port=trunk_port, rtp_port=44000),
-        phones(host=PHONES, port=phone_port, rtp_port=46000),
+        public(host=PUBLIC, port=trunk_port),
+        phones(host=PHONES, port=phone_port),
         LabAsterisk(
             "ast-bridge",
             trunks=[TrunkAccount("carrier", PUBLIC, trunk_port)],
@@ -115,7 +115,7 @@ async def test_two_hundred_originates_a_second() -> None:
     """Pipelined: nobody waits for an answer before the next one leaves."""
     trunk_port = free_port(PUBLIC, kind=socket.SOCK_DGRAM)
     async with (
-        public(host=PUBLIC, port=trunk_port, rtp_port=44000),
+        public(host=PUBLIC, port=trunk_port),
         LabAsterisk("ast-rate", trunks=[TrunkAccount("carrier", PUBLIC, trunk_port)]) as node,
     ):
         heard = Heard()
