@@ -278,7 +278,7 @@ class CallDesk:
         if agent is None:
             return
         now = self._clock.now()
-        by = "agent" if call.agent_hung_up else "customer"
+        by = "agent" if outcome is Outcome.ENDED_BY_AGENT else "customer"
         if call.connected and call.connected_at is not None:
             self._put(
                 Conversation(

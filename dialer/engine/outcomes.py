@@ -48,7 +48,7 @@ class Ending:
 def outcome_of(ending: Ending) -> Outcome:
     """The one outcome of an attempt."""
     if ending.connected:
-        return Outcome.ENDED_BY_AGENT if ending.agent_hung_up else Outcome.ENDED_BY_CUSTOMER
+        return Outcome.ENDED_BY_AGENT if ended_by_us(ending) else Outcome.ENDED_BY_CUSTOMER
     if not ending.answered:
         return _UNANSWERED[ending.end]
     if ending.machine:
@@ -61,6 +61,14 @@ def outcome_of(ending: Ending) -> Outcome:
         return Outcome.HUNG_UP_WAITING
     # Our side ended an answered call before its message: the person met nobody.
     return Outcome.ABANDONED
+
+
+def ended_by_us(ending: Ending) -> bool:
+    """Whose hang-up ended a conversation: the network knows best; where it does not say (nobody
+    saw the end), the agent's wish counts."""
+    if ending.end is CallEnd.HUNG_UP_FAR:
+        return False
+    return ending.end is CallEnd.HUNG_UP_NEAR or ending.agent_hung_up
 
 
 def counts_as_abandoned(

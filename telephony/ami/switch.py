@@ -73,7 +73,7 @@ class AmiSwitch:
         self._account, self._sink, self._clock = account, sink, clock
         self._rng = rng or random.Random()
         self.tracker = Tracker(
-            account.node, sink=self._on_event, clock=clock, stray=self._end_stray
+            account.node, sink=self._on_event, clock=clock, left_over=self._end_left_over
         )
         self._started_at = ""
         self._synchronising: list[Message] | None = None
@@ -163,9 +163,8 @@ class AmiSwitch:
         except NotSent as error:  # the conversation goes on without
             log.error("not recorded", action="record_failed", call=call_id, error=str(error))
 
-    def _end_stray(self, channel_id: str) -> None:
-        """A call that was given up for lost began after all: nobody waits for it."""
-        log.warning("stray call ended", action="stray_call", call=channel_id)
+    def _end_left_over(self, channel_id: str, reason: str) -> None:
+        log.warning("channel ended", action="left_over", channel=channel_id, reason=reason)
         with contextlib.suppress(NotSent):
             self.link.post("Hangup", {"Channel": channel_id})
 

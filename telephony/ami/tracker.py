@@ -41,6 +41,7 @@ _UP = "6"
 _RINGING = "5"
 _NO_CHANNEL = 1.0  # s after a Failure in which its Newchannel may still come
 _NO_RESPONSE = 5.0  # s after a Hangup in which its OriginateResponse may still come
+_ENDING = 0.25  # s between a far end's hang-up and the channel's: then the hang-up was lost
 _CLOSING = 0.25  # s MixMonitor's thread has to close its file after the hang-up
 _MOST_LOST = 10_000
 _CAUSES = frozenset(str(cause) for cause in range(128))
@@ -55,8 +56,8 @@ def _later(delay: float, do: Callable[[], None]) -> object:
 class Tracker:
     """Knows our channels on one node; feeds `sink` synchronously.
 
-    `later` schedules on the loop; `stray` is told of a channel that appeared although its call was
-    already told as ended: somebody must hang it up.
+    `later` schedules on the loop; `left_over` is told of a channel that somebody must hang up, with
+    the reason: its call was already told as ended, or its far end is gone and it lives on.
     """
 
     def __init__(
@@ -66,10 +67,10 @@ class Tracker:
         sink: EventSink,
         clock: Clock,
         later: Later = _later,
-        stray: Callable[[str], None] = lambda channel_id: None,
+        left_over: Callable[[str, str], None] = lambda channel_id, reason: None,
     ) -> None:
         self._node, self._sink, self._clock = node, sink, clock
-        self._later, self._stray = later, stray
+        self._later, self._left_over = later, left_over
         self._lost: dict[str, None] = {}  # ended unseen, oldest first
         self._tracks: dict[str, Track] = {}
         self._bridges: dict[str, set[str]] = {}
@@ -195,7 +196,7 @@ class Tracker:
         if track is not None:
             self._start(channel_id, track)
         elif channel_id in self._lost:
-            self._stray(channel_id)
+            self._left_over(channel_id, "it began after it was given up for lost")
 
     def _newstate(self, message: Message) -> None:
         channel_id, track = self._track(message)
@@ -220,9 +221,18 @@ class Tracker:
             self._progress(channel_id, track, Progress.EARLY_MEDIA)
 
     def _hangup_request(self, message: Message) -> None:
-        _, track = self._track(message)
-        if track is not None and not track.ended_by_us:
+        channel_id, track = self._track(message)
+        if track is None:
+            return
+        if not track.ended_by_us:
             track.far_first = True
+        # A BYE that comes while the channel is being moved into a bridge is lost: Asterisk's
+        # channel lives on without a far end, and an agent would talk into nothing.
+        self._later(_ENDING, lambda: self._still_there(channel_id, track))
+
+    def _still_there(self, channel_id: str, track: Track) -> None:
+        if self._tracks.get(channel_id) is track and not track.hung_up:
+            self._left_over(channel_id, "its far end has hung up")
 
     def _soft_hangup(self, message: Message) -> None:
         _, track = self._track(message)

@@ -55,6 +55,18 @@ def ending(end: CallEnd, **changes: object) -> Ending:
             ending(CallEnd.HUNG_UP_NEAR, answered=True, connected=True, agent_hung_up=True),
             Outcome.ENDED_BY_AGENT,
         ),
+        (  # both at once: the far end was first
+            ending(CallEnd.HUNG_UP_FAR, answered=True, connected=True, agent_hung_up=True),
+            Outcome.ENDED_BY_CUSTOMER,
+        ),
+        (  # a lost phone, a supervisor: our side
+            ending(CallEnd.HUNG_UP_NEAR, answered=True, connected=True),
+            Outcome.ENDED_BY_AGENT,
+        ),
+        (  # nobody saw the end: the agent's wish counts
+            ending(CallEnd.UNKNOWN, answered=True, connected=True, agent_hung_up=True),
+            Outcome.ENDED_BY_AGENT,
+        ),
         (ending(CallEnd.HUNG_UP_FAR, answered=True, waited=1.0), Outcome.HUNG_UP_WAITING),
         (ending(CallEnd.HUNG_UP_FAR, answered=True, waited=2.0), Outcome.ABANDONED),
         (

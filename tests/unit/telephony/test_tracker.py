@@ -42,13 +42,13 @@ class Bench:
     def __init__(self) -> None:
         self.events: list[SwitchEvent] = []
         self.timers: list[Callable[[], None]] = []
-        self.strays: list[str] = []
+        self.left_over: list[str] = []
         self.tracker = Tracker(
             "n1",
             sink=self.events.append,
             clock=ManualClock(datetime(2026, 1, 1, tzinfo=UTC)),
             later=lambda delay, do: self.timers.append(do),
-            stray=self.strays.append,
+            left_over=lambda channel_id, reason: self.left_over.append(channel_id),
         )
 
     def feed(self, *frames: Fields) -> None:
@@ -166,11 +166,25 @@ def test_bridged_only_when_both_are_in_the_same_bridge() -> None:
     assert [e.path for e in bench.events if isinstance(e, RecordingEnded)] == ["a/b.wav"]
 
 
+def test_a_channel_that_outlives_its_far_end_is_left_over() -> None:
+    """Seen on Asterisk 22: a BYE that crosses the move into a bridge ends nothing."""
+    bench = Bench()
+    for channel_id, leg in (("c", False), ("l", True), ("ended", False)):
+        bench.tracker.expect(channel_id, leg=leg)
+        bench.feed(up(channel_id), response(channel_id, success=True, reason=4))
+    bench.feed(hangup_request("c"), enter("c", "b1"), enter("l", "b1"), hangup_request("l"))
+    bench.feed(hangup_request("ended"), hangup("ended", 16))
+    bench.time_over()
+    assert bench.left_over == ["c", "l"]
+    bench.feed(hangup("c", 16))
+    assert bench.ended()[-1].end is CallEnd.HUNG_UP_FAR
+
+
 def test_events_of_channels_that_are_not_ours_are_nothing() -> None:
     bench = Bench()
     bench.feed(newchannel("x"), ringing("x"), up("x"), enter("x", "b"), leave("x", "b"))
     bench.feed(hangup("x", 16), response("x", success=False, reason=0))
-    assert not bench.events and not bench.strays
+    assert not bench.events and not bench.left_over
 
 
 def test_ringing_and_answer_are_told_once() -> None:
