@@ -20,26 +20,31 @@ from telephony.outcomes import classify
 
 _MOST_LINE = 16 * 1024  # bytes; an honest line has a few hundred
 _SLACK = timedelta(minutes=2)  # lines of one moment are not quite in order, clocks get stepped
+_MOST_ID = 100  # characters of an id that are kept
 _NEAR = 64 * 1024  # bytes; closer than this the search stops and reading begins
 
 
 @dataclass(frozen=True, slots=True)
 class CallRecord:
-    """One call as Asterisk's records tell it."""
+    """One call as Asterisk's records tell it.
+
+    `ended_at` and `end` are None while it lives, and for ever where Asterisk died with it.
+    """
 
     answered_at: datetime | None
     ended_at: datetime | None
     end: CallEnd | None
     cause: int
     tech_cause: str
-    bridged: bool
+    bridged: bool  # with an agent's leg or another channel, at any time
+    leg_id: str  # the last leg it was in one bridge with, '' = none
     message_played: bool
     opted_out: bool
     stages: tuple[str, ...]
 
 
 class CallRecords(Protocol):
-    """Finds ended calls by their ids; calls still alive or never seen are not in the answer."""
+    """Finds calls by their ids; those never seen are not in the answer."""
 
     async def find(self, ids: Sequence[str], *, since: datetime) -> Mapping[str, CallRecord]: ...
 
@@ -50,9 +55,8 @@ class _Seen:
     ended_at: datetime | None = None
     cause: int = 0
     source: str = ""
-    bridged: bool = False
+    bridges: list[str] = field(default_factory=list)
     stages: list[str] = field(default_factory=list)
-    ended: bool = False
 
 
 class CelFiles:
@@ -66,15 +70,18 @@ class CelFiles:
 
     def _find(self, ids: frozenset[str], since: float) -> dict[str, CallRecord]:
         seen: dict[str, _Seen] = {}
+        legs: dict[str, str] = {}  # the leg of each bridge
         for path in self._files:
             try:
                 with path.open("rb") as file:
                     for row in _rows(file, since):
                         if row[2] in ids:
                             _note(seen.setdefault(row[2], _Seen()), row)
+                        elif row[1] == "BRIDGE_ENTER" and row[2].startswith("leg-"):
+                            legs[_bridge(row)] = row[2][:_MOST_ID]
             except FileNotFoundError:
                 continue  # nothing was written yet
-        return {key: _record(value) for key, value in seen.items() if value.ended}
+        return {key: _record(value, legs) for key, value in seen.items()}
 
 
 def _rows(file: BinaryIO, since: float) -> Iterator[list[str]]:
@@ -127,19 +134,29 @@ def _parse(line: bytes) -> list[str] | None:
     return row
 
 
-def _note(call: _Seen, row: Sequence[str]) -> None:
-    at = datetime.fromtimestamp(float(row[0]), UTC)
-    kind = row[1]
+def _extra(row: Sequence[str]) -> dict[str, object]:
     try:
         extra = json.loads(row[3]) if row[3] else {}
     except (ValueError, RecursionError):
-        extra = {}
-    if not isinstance(extra, dict):
-        extra = {}
+        return {}
+    return extra if isinstance(extra, dict) else {}
+
+
+def _bridge(row: Sequence[str]) -> str:
+    """The bridge entered, '' for one in which legs park."""
+    extra = _extra(row)
+    holding = extra.get("bridge_technology") == "holding_bridge"
+    return "" if holding else str(extra.get("bridge_id", "?"))[:_MOST_ID]
+
+
+def _note(call: _Seen, row: Sequence[str]) -> None:
+    at = datetime.fromtimestamp(float(row[0]), UTC)
+    kind, extra = row[1], _extra(row)
     if kind == "ANSWER":
         call.answered_at = call.answered_at or at
     elif kind == "BRIDGE_ENTER":
-        call.bridged = call.bridged or extra.get("bridge_technology") != "holding_bridge"
+        if bridge := _bridge(row):
+            call.bridges.append(bridge)
     elif kind == "DialerStage":
         call.stages.append(str(extra.get("extra", ""))[:20])
     elif kind == "HANGUP":
@@ -147,10 +164,10 @@ def _note(call: _Seen, row: Sequence[str]) -> None:
         call.cause = cause if isinstance(cause, int) and 0 <= cause < 128 else 0
         call.source = str(extra.get("hangupsource", ""))
     elif kind == "CHAN_END":
-        call.ended, call.ended_at = True, at
+        call.ended_at = at
 
 
-def _record(call: _Seen) -> CallRecord:
+def _record(call: _Seen, legs: Mapping[str, str]) -> CallRecord:
     answered = call.answered_at is not None
     end = classify(
         answered=answered,
@@ -160,13 +177,15 @@ def _record(call: _Seen) -> CallRecord:
         tech_cause="",
         reason="",
     )
+    met = [legs[bridge] for bridge in call.bridges if bridge in legs]
     return CallRecord(
         answered_at=call.answered_at,
         ended_at=call.ended_at,
-        end=end,
+        end=end if call.ended_at is not None else None,
         cause=call.cause,
         tech_cause="",
-        bridged=call.bridged,
+        bridged=bool(call.bridges),
+        leg_id=met[-1] if met else "",
         message_played="message" in call.stages,
         opted_out="optout" in call.stages,
         stages=tuple(call.stages),

@@ -46,6 +46,7 @@ class _Rules(_Strict):
     holidays_closed: bool
     abandon_cap: float = Field(ge=0, le=1)
     abandon_window: str
+    abandon_hours: float = Field(gt=0)  # how far back the engine's ledger looks
     connect_within: float = Field(gt=0)
     minimum_ring: float = Field(ge=0)
     person_attempts: int = Field(ge=0)  # 0 = no limit
@@ -67,6 +68,7 @@ class RulesProfile:
     hours: tuple[tuple[tuple[int, int], ...], ...]  # Monday first
     holidays_closed: bool
     abandon_cap: float
+    abandon_hours: float
     connect_within: float
     minimum_ring: float
     person_attempts: int
@@ -114,6 +116,7 @@ def parse_profile(text: str) -> RulesProfile:
         hours=rules.hours,
         holidays_closed=rules.holidays_closed,
         abandon_cap=rules.abandon_cap,
+        abandon_hours=rules.abandon_hours,
         connect_within=rules.connect_within,
         minimum_ring=rules.minimum_ring,
         person_attempts=rules.person_attempts,

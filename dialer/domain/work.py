@@ -231,6 +231,17 @@ class OpenAttempt:
 
 
 @dataclass(frozen=True, slots=True)
+class HourCount:
+    """Concluded attempts of a campaign, intended within one hour (UTC), with one outcome."""
+
+    hour: datetime
+    outcome: str
+    attempts: int
+    live: int  # answered by a person: connected or abandoned
+    abandoned: int
+
+
+@dataclass(frozen=True, slots=True)
 class AgentView:
     """What an engine knows of an agent."""
 
@@ -302,6 +313,12 @@ class PoolStore(Protocol):
         ...
 
     async def open_attempts(self, pool_id: UUID) -> list[OpenAttempt]: ...
+
+    async def hour_counts(
+        self, since: Mapping[UUID, datetime]
+    ) -> Mapping[UUID, Sequence[HourCount]]:
+        """Concluded attempts of these campaigns, each from its own time on, oldest hour first."""
+        ...
 
     async def due_leads(self, campaign_id: UUID, now: datetime) -> tuple[int, datetime | None]:
         """(leads due now, earliest later time) - to know when a campaign is finished."""

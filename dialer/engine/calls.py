@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import structlog
 
 from dialer.domain.agent import AgentEvent, AgentState
-from dialer.domain.call import CONNECTED_OUTCOMES, FREE_OUTCOMES, CallState, CallStep, Outcome
+from dialer.domain.call import CallState, CallStep, Outcome
 from dialer.domain.campaign import CampaignSettings, DialMode
 from dialer.domain.lead import LeadState
 from dialer.domain.work import (
@@ -129,17 +130,21 @@ class CallDesk:
                 call.step(CallStep.PLAY)
             self._put(AttemptUpdate(call.id, call.intended_at, message_played=True))
         elif event.stage is Stage.OPT_OUT:
-            self._put(
-                DoNotCall(
-                    call.client_id,
-                    call.number,
-                    call.customer_id,
-                    "client",
-                    "opt_out_key",
-                    self._clock.now(),
-                )
+            self.opt_out(call)
+
+    def opt_out(self, call: Call) -> None:
+        """The person pressed the key: never again, in every queue."""
+        self._put(
+            DoNotCall(
+                call.client_id,
+                call.number,
+                call.customer_id,
+                "client",
+                "opt_out_key",
+                self._clock.now(),
             )
-            self._do_not_call(call.client_id, call.number)
+        )
+        self._do_not_call(call.client_id, call.number)
 
     def bridged(self, event: CallBridged) -> None:
         call = self.calls.get(event.call_id)
@@ -178,7 +183,8 @@ class CallDesk:
         if call is None:
             return
         self._router.forget(call)
-        now = self._clock.now()
+        # When it happened, not when it is told: after a crash that is some while ago.
+        now = self._clock.now() - timedelta(seconds=self._clock.monotonic() - event.at)
         if event.answered and not call.answered:
             call.answered, call.answered_at = event.at, now
         settings = self._settings(call)
@@ -208,9 +214,11 @@ class CallDesk:
             )
         )
         self._lead_after(call, outcome)
-        self._agent_after(call, outcome)
+        self._agent_after(call, outcome, now)
         if call.connected:
             self._ended[call.key] = call
+            if call.adopted and settings.record:  # the switch does not know that it is recorded
+                self._recorded(call, call.node, call.recording)
             asyncio.get_running_loop().call_later(60.0, self._ended.pop, call.key, None)
         self._count(call, outcome)
         self._concluded(call, outcome, event)
@@ -224,21 +232,23 @@ class CallDesk:
         now = self._clock.now()
         self._put(AttemptUpdate(call.id, call.intended_at, ended_at=now, outcome=outcome))
         self._lead_after(call, outcome)
-        self._agent_after(call, outcome)
+        self._agent_after(call, outcome, now)
         self._count(call, outcome)
 
     def recording_ended(self, event: RecordingEnded) -> None:
         call = self.calls.get(event.call_id) or self._ended.pop(event.call_id, None)
-        if call is None:
-            return
+        if call is not None:
+            self._recorded(call, event.node, event.path)
+
+    def _recorded(self, call: Call, node: str, path: str) -> None:
         self._put(
             RecordingWrite(
                 call.id,
                 call.intended_at,
                 call.client_id,
                 call.campaign_id,
-                event.node,
-                event.path,
+                node,
+                path,
                 self._clock.now(),
             )
         )
@@ -273,11 +283,10 @@ class CallDesk:
             )
         )
 
-    def _agent_after(self, call: Call, outcome: Outcome) -> None:
+    def _agent_after(self, call: Call, outcome: Outcome, now: datetime) -> None:
         agent = self._desk.agents.get(call.agent_id) if call.agent_id is not None else None
         if agent is None:
             return
-        now = self._clock.now()
         by = "agent" if outcome is Outcome.ENDED_BY_AGENT else "customer"
         if call.connected and call.connected_at is not None:
             self._put(
@@ -328,20 +337,13 @@ class CallDesk:
         campaign = self._campaigns.get(call.campaign_id)
         if campaign is None:
             return
-        ledger = campaign.ledger
-        if outcome not in FREE_OUTCOMES:
-            ledger.attempts += 1
-        ledger.outcomes[outcome.value] += 1
         abandoned = counts_as_abandoned(
             outcome,
             answered=bool(call.answered),
             connected=bool(call.connected),
             message=call.message_played,
         )
-        if abandoned:
-            ledger.abandoned += 1
-        if abandoned or outcome in CONNECTED_OUTCOMES:
-            ledger.live_answers += 1
+        campaign.ledger.count(outcome, abandoned=abandoned, at=call.intended_at)
 
     def _tell(self, agent: Agent, call: Call, state: str) -> None:
         data: dict[str, Any] = {"call_id": call.key, "state": state}

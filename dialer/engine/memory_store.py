@@ -7,12 +7,13 @@ under the current epoch); the contract tests in tests/contract/store run on all 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from dialer.domain.call import CONNECTED_OUTCOMES
 from dialer.domain.campaign import CampaignView
 from dialer.domain.errors import Conflict, LeaseLost
 from dialer.domain.ids import NewId
@@ -24,6 +25,7 @@ from dialer.domain.work import (
     ClaimedLead,
     ContactHistory,
     DoNotCall,
+    HourCount,
     LeadMove,
     Lease,
     NewAttempt,
@@ -31,6 +33,7 @@ from dialer.domain.work import (
     PoolView,
     Write,
 )
+from dialer.engine.outcomes import counts_as_abandoned
 from telephony.clock import Clock
 
 _CLAIMABLE = frozenset({LeadState.NEW, LeadState.RETRY, LeadState.CALLBACK})
@@ -295,6 +298,30 @@ class MemoryPoolStore:
             for row in self.attempts.values()
             if row.fields.get("outcome") is None
         ]
+
+    async def hour_counts(
+        self, since: Mapping[UUID, datetime]
+    ) -> Mapping[UUID, Sequence[HourCount]]:
+        self._alive()
+        found: dict[UUID, list[HourCount]] = {campaign_id: [] for campaign_id in since}
+        for row in self.attempts.values():
+            new, outcome = row.new, row.fields.get("outcome")
+            if outcome is None or new.campaign_id not in since:
+                continue
+            if new.intended_at < since[new.campaign_id]:
+                continue
+            abandoned = counts_as_abandoned(
+                outcome,
+                answered=row.fields.get("answered_at") is not None,
+                connected=row.fields.get("connected_at") is not None,
+                message=bool(row.fields.get("message_played")),
+            )
+            live = abandoned or outcome in CONNECTED_OUTCOMES
+            hour = new.intended_at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+            found[new.campaign_id].append(
+                HourCount(hour, outcome.value, 1, int(live), int(abandoned))
+            )
+        return found
 
     async def due_leads(self, campaign_id: UUID, now: datetime) -> tuple[int, datetime | None]:
         self._alive()

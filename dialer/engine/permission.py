@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from dialer.compliance.check import Allow, Block, Defer, Request, check
 from dialer.compliance.profile import UnknownProfile, laboratory_allowed, load_profile
-from dialer.domain.campaign import CampaignView
+from dialer.domain.campaign import CampaignSettings, CampaignView
 from dialer.domain.work import ClaimedLead
 from dialer.engine.state import Agent
 
@@ -69,3 +69,11 @@ class Permission:
                 return Postpone(until, reason)
             case Block(reason):
                 return Refuse(reason)
+
+
+def abandon_window(settings: CampaignSettings) -> timedelta:
+    """How far back the campaign's abandon rate is counted; the longest where nothing is known."""
+    try:
+        return timedelta(hours=load_profile(settings.rules_profile).abandon_hours)
+    except UnknownProfile:
+        return timedelta(days=31)

@@ -221,7 +221,7 @@ class Placer:
             connect_window=settings.connect_window,
             abandon_sound=settings.abandon_sound,
             analyse=settings.analyse and order.agent is None,
-            record=(f"{call.intended_at:%Y/%m/%d}/{call.key}.wav" if settings.record else ""),
+            record=call.recording if settings.record else "",
         )
         call.sent = self._clock.monotonic()
         self.lateness.append(call.sent - call.due)

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import structlog
 
-from dialer.domain.campaign import CampaignState
+from dialer.domain.campaign import CampaignState, CampaignView
 from dialer.domain.ids import NewId
 from dialer.domain.work import PoolStore, Write
 from dialer.engine.agents import AgentDesk
@@ -25,7 +25,7 @@ from dialer.engine.figures import figures
 from dialer.engine.hopper import Hopper
 from dialer.engine.lease import LeaseKeeper
 from dialer.engine.lines import Lines
-from dialer.engine.permission import Permission
+from dialer.engine.permission import Permission, abandon_window
 from dialer.engine.placing import Placer
 from dialer.engine.reconcile import Found, reconcile
 from dialer.engine.router import Router
@@ -340,14 +340,11 @@ class PoolEngine:
     async def refresh(self) -> None:
         """Read the pool's configuration again: campaigns, their states and settings, agents."""
         view = await self._store.load(self.pool_id)
+        await self._fill_ledgers([c for c in view.campaigns if c.id not in self.campaigns])
         self.desk.load(view.agents)
         known = {c.id for c in view.campaigns}
         for campaign_view in view.campaigns:
-            campaign = self.campaigns.get(campaign_view.id)
-            if campaign is None:
-                self.campaigns[campaign_view.id] = Campaign(campaign_view)
-            else:
-                campaign.view = campaign_view
+            self.campaigns[campaign_view.id].view = campaign_view
             self.hopper.poke(campaign_view.id)
             if campaign_view.state is not CampaignState.RUNNING:
                 self.hopper.send_back(campaign_view.id, reason=campaign_view.state.value)
@@ -356,6 +353,17 @@ class PoolEngine:
                 self.hopper.send_back(campaign_id, reason="campaign gone")
                 del self.campaigns[campaign_id]
         self.ticker.wake()
+
+    async def _fill_ledgers(self, views: Sequence[CampaignView]) -> None:
+        """Campaigns new to this engine come with what the records say of them."""
+        now = self._clock.now()
+        counts = await self._store.hour_counts(
+            {view.id: now - abandon_window(view.settings) for view in views}
+        )
+        for view in views:
+            if view.id not in self.campaigns:  # another refresh may have been faster
+                campaign = self.campaigns[view.id] = Campaign(view)
+                campaign.ledger.load(counts[view.id])
 
     # -- figures ----------------------------------------------------------------------------------
 

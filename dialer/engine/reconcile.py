@@ -20,7 +20,7 @@ from dialer.domain.work import OpenAttempt
 from dialer.engine.agents import AgentDesk, agent_of_leg
 from dialer.engine.calls import CallDesk, lost
 from dialer.engine.router import Router
-from dialer.engine.state import Call
+from dialer.engine.state import Agent, Call
 from telephony.clock import Clock
 from telephony.events import CallEnd, CallEnded, ChannelSnapshot
 from telephony.records import CallRecord
@@ -72,7 +72,6 @@ def reconcile(
     take_line: Callable[[str], None],
 ) -> Found:
     """Bring memory in line with the network. `channels`: (node, channel) of all nodes."""
-    now = clock.monotonic()
     live = {c.dialer_id: (node, c) for node, c in channels if c.dialer_id and c.kind == "call"}
     legs = {c.dialer_id: (node, c) for node, c in channels if c.dialer_id and c.kind == "leg"}
     by_bridge = {c.bridge_id: leg for leg, (_, c) in legs.items() if c.bridge_id}
@@ -80,36 +79,24 @@ def reconcile(
     adopted_legs = _adopt_legs(legs, desk)
     adopted = concluded = unknown = 0
     for attempt in attempts:
-        call = call_of(attempt, at=now)
-        key = call.key
-        if key in live:
-            node, channel = live[key]
-            call.node = node
-            calls.add(call)
-            take_line(call.trunk)
-            _adopt_call(
-                call,
-                channel,
-                by_bridge,
-                desk=desk,
-                router=router,
-                now=now,
-                answered_at=attempt.answered_at,
-                at=clock.now(),
-            )
-            adopted += 1
-            continue
-        record = records.get(key)
+        call = call_of(attempt, at=clock.monotonic())
+        record = records.get(call.key)
         calls.add(call)
-        if record is None:
-            if attempt.answered_at is not None:
-                _mark_answered(call, attempt.answered_at, now)
-                _mark_connected(call, attempt.connected_at, attempt.agent_id, now)
+        take_line(call.trunk)  # given back at its end, which for most of them is now
+        _mark(call, attempt, record, clock)
+        if record is not None and record.opted_out:
+            calls.opt_out(call)
+        if call.key in live:
+            call.node, channel = live[call.key]
+            met = desk.by_leg(by_bridge.get(channel.bridge_id, "")) if channel.bridge_id else None
+            _adopt(call, channel, met, desk=desk, router=router, clock=clock)
+            adopted += 1
+        elif record is None or record.end is None:
             unknown += 1
-            calls.ended(lost(call, node=call.node, at=now))
-            continue
-        concluded += 1
-        calls.ended(_from_record(call, record, attempt, now))
+            calls.ended(lost(call, node=call.node, at=clock.monotonic()))
+        else:
+            concluded += 1
+            calls.ended(_end(call, record, clock))
     swept = tuple(key for key in (*live, *legs) if key not in known and key not in adopted_legs)
     return Found(adopted, concluded, unknown, swept, len(adopted_legs))
 
@@ -126,60 +113,71 @@ def _adopt_legs(legs: Mapping[str, tuple[str, ChannelSnapshot]], desk: AgentDesk
     return frozenset(adopted)
 
 
-def _adopt_call(
+def _monotonic(at: datetime, clock: Clock) -> float:
+    """The monotonic second of a calendar time in the past."""
+    return clock.monotonic() - max((clock.now() - at).total_seconds(), 0.0)
+
+
+def _mark(call: Call, attempt: OpenAttempt, record: CallRecord | None, clock: Clock) -> None:
+    """Bring the call to where the row and the records saw it last."""
+    answered_at = attempt.answered_at or (record.answered_at if record is not None else None)
+    if answered_at is None:
+        return
+    call.step(CallStep.SEND)
+    call.step(CallStep.ANSWER)
+    call.answered, call.answered_at = _monotonic(answered_at, clock), answered_at
+    if record is not None:
+        call.message_played = record.message_played
+        call.machine = "machine" in record.stages
+    bridged = record is not None and record.bridged
+    if attempt.connected_at is None and not bridged:
+        return
+    met = agent_of_leg(record.leg_id) if record is not None else None
+    _connect(call, met or attempt.agent_id, attempt.connected_at or answered_at, clock)
+
+
+def _connect(call: Call, agent_id: UUID | None, at: datetime, clock: Clock) -> None:
+    call.step(CallStep.TAKE)
+    call.step(CallStep.CONNECT)
+    call.agent_id = agent_id
+    call.connected, call.connected_at = _monotonic(at, clock), at
+
+
+def _adopt(
     call: Call,
     channel: ChannelSnapshot,
-    by_bridge: Mapping[str, str],
+    met: Agent | None,
     *,
     desk: AgentDesk,
     router: Router,
-    now: float,
-    answered_at: datetime | None,
-    at: datetime,
+    clock: Clock,
 ) -> None:
-    call.step(CallStep.SEND)
+    """Go on with a call that lives. `met`: the agent whose leg is in its bridge."""
     if not channel.answered:
-        call.step(CallStep.RING)
+        if call.state is CallState.INTENDED:
+            call.step(CallStep.SEND)
+            call.step(CallStep.RING)
         return
-    _mark_answered(call, answered_at or at, now)
-    agent = desk.by_leg(by_bridge.get(channel.bridge_id, "")) if channel.bridge_id else None
-    if agent is not None:
-        call.step(CallStep.TAKE)
-        call.step(CallStep.CONNECT)
-        call.agent_id = agent.id
-        call.connected, call.connected_at = now, at
-        desk.adopt_conversation(agent, call)
-    else:
-        # It waits in the dialplan, or its message plays; the stage events tell the rest.
-        router.person(call)
-
-
-def _mark_answered(call: Call, answered_at: datetime | None, now: float) -> None:
-    if call.state is CallState.INTENDED:
+    if not call.answered:  # in the moment of the crash: the records are a little behind
         call.step(CallStep.SEND)
-    call.step(CallStep.ANSWER)
-    call.answered, call.answered_at = now, answered_at
+        call.step(CallStep.ANSWER)
+        call.answered, call.answered_at = clock.monotonic(), clock.now()
+    if met is not None:
+        if not call.connected:
+            _connect(call, met.id, clock.now(), clock)
+        call.agent_id = met.id
+        desk.adopt_conversation(met, call)
+    elif call.connected:
+        router.hang_up(call)  # whoever it spoke with is gone; nobody is left alone on the line
+    elif call.message_played:
+        call.step(CallStep.PLAY)
+    elif not call.machine:
+        router.person(call)  # it waits in the dialplan; the stage events tell the rest
 
 
-def _mark_connected(
-    call: Call, connected_at: datetime | None, agent_id: UUID | None, now: float
-) -> None:
-    if connected_at is not None:
-        call.step(CallStep.TAKE)
-        call.step(CallStep.CONNECT)
-        call.connected, call.connected_at, call.agent_id = now, connected_at, agent_id
-
-
-def _from_record(call: Call, record: CallRecord, attempt: OpenAttempt, now: float) -> CallEnded:
-    answered = record.answered_at is not None
-    waited = 0.0
-    if answered:
-        _mark_answered(call, record.answered_at, now)
-        if record.bridged or attempt.connected_at is not None:
-            _mark_connected(call, attempt.connected_at or record.answered_at, attempt.agent_id, now)
-        call.message_played = record.message_played
-        if record.ended_at is not None and record.answered_at is not None:
-            waited = (record.ended_at - record.answered_at).total_seconds()
-    call.answered = now - waited if answered else 0.0
-    end = record.end if record.end is not None else CallEnd.UNKNOWN
-    return CallEnded(call.node, now, call.key, end, answered, record.cause, record.tech_cause)
+def _end(call: Call, record: CallRecord, clock: Clock) -> CallEnded:
+    at = _monotonic(record.ended_at or clock.now(), clock)
+    end = record.end or CallEnd.UNKNOWN
+    return CallEnded(
+        call.node, at, call.key, end, bool(call.answered), record.cause, record.tech_cause
+    )

@@ -7,7 +7,6 @@ transition tables of `dialer.domain`.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -17,6 +16,7 @@ from dialer.domain.agent import AGENT, AgentEvent, AgentState
 from dialer.domain.call import CALL, CallState, CallStep
 from dialer.domain.campaign import CampaignView, DialMode
 from dialer.domain.work import AgentView, ClaimedLead
+from dialer.engine.ledger import Ledger
 from telephony.events import Progress
 
 
@@ -56,6 +56,16 @@ class Call:
     def key(self) -> str:
         """The switch's name for it."""
         return str(self.id)
+
+    @property
+    def recording(self) -> str:
+        """Where its conversation is recorded, relative to the node's recording folder."""
+        return f"{self.intended_at:%Y/%m/%d}/{self.key}.wav"
+
+    @property
+    def adopted(self) -> bool:
+        """Found at reconciliation: the switch was told of it by an engine before this one."""
+        return self.lead is None
 
     def step(self, step: CallStep) -> CallState:
         """Move by the table; raises IllegalTransition."""
@@ -102,16 +112,6 @@ class Agent:
 
     def allows(self, event: AgentEvent) -> bool:
         return AGENT.allows(self.state, event)
-
-
-@dataclass(slots=True)
-class Ledger:
-    """Counts of one campaign since its engine took over, and its abandon window."""
-
-    attempts: int = 0
-    outcomes: Counter[str] = field(default_factory=Counter)
-    live_answers: int = 0  # persons: connected + abandoned
-    abandoned: int = 0
 
 
 @dataclass(slots=True)

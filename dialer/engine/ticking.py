@@ -24,6 +24,7 @@ from dialer.engine.calls import CallDesk
 from dialer.engine.hopper import Hopper
 from dialer.engine.lines import Lines
 from dialer.engine.pacing_view import Row, pacing_input
+from dialer.engine.permission import abandon_window
 from dialer.engine.placing import Order, Placer
 from dialer.engine.settings import EngineSettings
 from dialer.engine.state import Campaign
@@ -95,6 +96,7 @@ class Ticker:
         self.ticks += 1
         self._hopper.send_back_stale()
         self._drain_pausing()
+        self._roll_ledgers()
         if not self._healthy():
             return 0
         rows = self._rows()
@@ -168,6 +170,11 @@ class Ticker:
                     CampaignMove(campaign.id, CampaignState.PAUSED, "drained", self._clock.now())
                 )
                 campaign.view = campaign.view.moved(CampaignState.PAUSED)
+
+    def _roll_ledgers(self) -> None:
+        now = self._clock.now()
+        for campaign in self._campaigns.values():
+            campaign.ledger.roll(now - abandon_window(campaign.view.settings))
 
     def _note(self, campaign: Campaign, taken: int, elapsed: float, now: float) -> None:
         self._hopper.note_rate(campaign.id, taken, elapsed)

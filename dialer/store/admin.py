@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dialer.domain.campaign import CampaignSettings, CampaignState, DispositionCode
 from dialer.domain.errors import Conflict, NotFound
+from dialer.store import ledger
 from dialer.store import schema as t
 from dialer.store.settings_codec import dump_dispositions, dump_settings
 
@@ -219,27 +220,10 @@ async def campaign_figures(
         .where(lead.campaign_id == campaign_id, lead.client_id == client_id)
         .group_by(lead.state)
     )
-    abandoned = (
-        await connection.execute(
-            sa.select(sa.func.count()).where(
-                a.campaign_id == campaign_id,
-                a.client_id == client_id,
-                sa.or_(
-                    a.outcome == "abandoned",
-                    a.message_played.is_(True),
-                    sa.and_(
-                        a.outcome == "unknown",
-                        a.answered_at.is_not(None),
-                        a.connected_at.is_(None),
-                    ),
-                ),
-            )
-        )
-    ).scalar_one()
     return {
         "outcomes": {(outcome or "open"): count for outcome, count in outcomes},
         "leads": dict(states.all()),
-        "abandoned": abandoned,
+        "abandoned": await ledger.abandoned(connection, client_id, [campaign_id]),
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -19,13 +19,14 @@ from dialer.domain.numbers import BadNumber, parse_number
 from dialer.domain.work import (
     AgentView,
     ClaimedLead,
+    HourCount,
     Lease,
     NewAttempt,
     OpenAttempt,
     PoolView,
     Write,
 )
-from dialer.store import claims, writes
+from dialer.store import claims, ledger, writes
 from dialer.store import schema as t
 from dialer.store.database import Database
 from dialer.store.leads import NewLead, insert_leads
@@ -282,6 +283,12 @@ class SqlPoolStore:
         async with self._db.begin() as connection:
             await self._owned(connection, lease)
             await writes.apply(connection, batch)
+
+    async def hour_counts(
+        self, since: Mapping[UUID, datetime]
+    ) -> Mapping[UUID, Sequence[HourCount]]:
+        async with self._db.begin() as connection:
+            return await ledger.hour_counts(connection, since, postgres=self._db.is_postgres)
 
     async def open_attempts(self, pool_id: UUID) -> list[OpenAttempt]:
         a = t.attempt

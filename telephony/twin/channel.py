@@ -25,6 +25,7 @@ class Channel:
     partner: Channel | None = None
     bridge: str = ""
     bridged: bool = False  # at any time
+    met: str = ""  # the last leg it was bridged to
     recorded: bool = False
     dialplan: asyncio.Handle | None = None  # what the dialplan does next
     far: asyncio.Handle | None = None  # what the network does next

@@ -174,6 +174,7 @@ class TwinNode:
         call.partner, leg.partner = leg, call
         call.bridge = leg.bridge = bridge
         call.bridged = leg.bridged = True
+        call.met = leg.id
         if call.request is not None and self._recording:
             call.recorded = bool(call.request.record)
         self._tell(CallBridged(self.name, self._now(), call.id, leg.id, bridge))

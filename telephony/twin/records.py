@@ -20,8 +20,8 @@ class TwinRecords:
         found: dict[str, CallRecord] = {}
         for node in self._nodes:
             for key in ids:
-                call = node.ended.get(key)
-                if call is not None and call.ended_at is not None and call.ended_at >= since:
+                call = node.ended.get(key) or node.channels.get(key)
+                if call is not None and (call.ended_at is None or call.ended_at >= since):
                     found[key] = _record(call)
         return found
 
@@ -34,6 +34,7 @@ def _record(call: Channel) -> CallRecord:
         cause=call.cause,
         tech_cause=call.tech_cause,
         bridged=call.bridged,
+        leg_id=call.met,
         message_played="message" in call.stages,
         opted_out="optout" in call.stages,
         stages=tuple(call.stages),

@@ -128,6 +128,12 @@ class LabAgent:
         if kind in ("state", "snapshot"):
             self.state = data["state"]
             self._changed.set()
+            if kind == "snapshot" and data.get("call"):  # in the middle of something: go on
+                self.call_id = data["call"]["call_id"]
+                if self.state == "on_call" and self._talk is not None:
+                    self._spawn(self._hang_up(self.call_id))
+                elif self.state == "wrap_up":
+                    self._spawn(self._wrap_up(self.call_id))
             if kind == "state" and self.state == "wrap_up":
                 self._spawn(self._wrap_up(self.call_id))
         elif kind == "pop":

@@ -79,6 +79,35 @@ def same_story(
             assert _right(record, seen, window), (number, record, seen)
 
 
+def same_story_after_a_crash(
+    calls: Iterable[Record], truth: Iterable[PublicCall], *, window: float = 2.0
+) -> int:
+    """The same where a dialer died in between: an attempt may have ended as *unknown*, and then
+    its INVITE may have been or not; every other one is what SIPp did. Nobody was called without a
+    record. Returns the number of unknown ones.
+    """
+    unknown = 0
+    for number, (records, invites) in _by_number(calls, truth).items():
+        unknown += sum(r["outcome"] == "unknown" for r in records)
+        assert all(r["outcome"] is not None for r in records), (number, "left open", records)
+        assert _aligned(records, invites, window), (number, records, invites)
+    return unknown
+
+
+def _aligned(records: Sequence[Record], invites: Sequence[PublicCall], window: float) -> bool:
+    """Whether each record has its INVITE, in order, where an unknown one may have none."""
+    if not records:
+        return not invites
+    first, rest = records[0], records[1:]
+    if first["outcome"] == "unknown":
+        return _aligned(rest, invites, window) or (
+            bool(invites) and _aligned(rest, invites[1:], window)
+        )
+    return (
+        bool(invites) and _right(first, invites[0], window) and _aligned(rest, invites[1:], window)
+    )
+
+
 def retries_kept(
     calls: Iterable[Record],
     truth: Iterable[PublicCall],

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -163,3 +164,38 @@ async def test_leads_in_the_hopper_come_back_after_a_crash(house: House) -> None
     await house.store.intend(lease, [_attempt(house, claimed[0])])
     assert await house.store.unclaim_all(lease) == 4
     assert (await house.store.due_leads(first, NOW))[0] == 19
+
+
+async def test_the_ledger_is_what_the_records_say(house: House) -> None:
+    lease = await _lease(house)
+    leads = await house.store.claim(lease, campaign_id=house.campaigns[0], limit=6, now=NOW)
+    attempts = [_attempt(house, lead) for lead in leads]
+    await house.store.intend(lease, attempts)
+    how: list[dict[str, Any]] = [
+        {"outcome": Outcome.ABANDONED, "answered_at": NOW},
+        {"outcome": Outcome.ENDED_BY_AGENT, "answered_at": NOW, "connected_at": NOW},
+        # The message had begun when the agent came; answered and nobody knows; never answered.
+        {
+            "outcome": Outcome.ENDED_BY_CUSTOMER, "answered_at": NOW, "connected_at": NOW,
+            "message_played": True,
+        },
+        {"outcome": Outcome.UNKNOWN, "answered_at": NOW},
+        {"outcome": Outcome.UNKNOWN},
+    ]  # fmt: skip
+    await house.store.write(
+        lease,
+        [AttemptUpdate(a.id, a.intended_at, **f) for a, f in zip(attempts, how, strict=False)],
+    )
+    first, second = house.campaigns
+    counts = await house.store.hour_counts({first: NOW - timedelta(hours=1), second: NOW})
+    assert counts[second] == []
+    assert {c.hour for c in counts[first]} == {NOW}
+    told = {c.outcome: (c.attempts, c.live, c.abandoned) for c in counts[first]}
+    assert told == {
+        "abandoned": (1, 1, 1),
+        "ended_by_agent": (1, 1, 0),
+        "ended_by_customer": (1, 1, 1),
+        "unknown": (2, 1, 1),
+    }
+    later = await house.store.hour_counts({first: NOW + timedelta(seconds=1)})
+    assert later == {first: []}

@@ -65,10 +65,27 @@ async def test_a_busy_call(tmp_path: Path) -> None:
     assert (found.end, found.answered_at) == (CallEnd.BUSY, None)
 
 
-async def test_a_call_that_lives_and_one_half_written_are_not_told(tmp_path: Path) -> None:
+async def test_a_call_that_lives_is_told_without_an_end(tmp_path: Path) -> None:
     file = tmp_path / "cel.csv"
     file.write_text("".join(call(0, "a")[:-1]) + "".join(call(0, "b")).rstrip("\n"))
-    assert await CelFiles([file, tmp_path / "missing"]).find(["a", "b"], since=START) == {}
+    found = await CelFiles([file, tmp_path / "missing"]).find(["a", "b", "c"], since=START)
+    assert found.keys() == {"a", "b"}  # of b the last line is only half there
+    for record in found.values():
+        assert (record.end, record.ended_at, record.bridged) == (None, None, True)
+        assert record.answered_at == START + timedelta(seconds=1)
+
+
+async def test_who_was_met_is_told_by_the_bridge(tmp_path: Path) -> None:
+    file = tmp_path / "cel.csv"
+    enter = "BRIDGE_ENTER"
+    file.write_text(
+        line(0, enter, "leg-one", bridge_id="hold", bridge_technology="holding_bridge")
+        + line(1, "ANSWER", "a")
+        + line(1, enter, "leg-two", bridge_id="b2", bridge_technology="simple_bridge")
+        + line(1, enter, "a", bridge_id="b1", bridge_technology="simple_bridge")
+        + line(1, enter, "leg-one", bridge_id="b1", bridge_technology="simple_bridge")
+    )
+    assert (await CelFiles([file]).find(["a"], since=START))["a"].leg_id == "leg-one"
 
 
 async def test_hostile_cells_harm_nothing(tmp_path: Path) -> None:
