@@ -210,28 +210,3 @@ async def _come_back(centre: CallCentre) -> None:
         agent = LabAgent(centre.address, token, name=login, talk=(0.5, 2.0), wrap=(0.1, 0.2))
         centre.agents.append(agent)
     await asyncio.gather(*(agent.start() for agent in centre.agents))
-
-
-async def test_an_answered_person_hears_the_message_when_the_dialer_is_dead() -> None:
-    async with CallCentre(agents=1) as centre:
-        campaign = await centre.campaign("main", ring_timeout=8, max_attempts=1)
-        called = number(behaviour=1, index=1, delay=5)  # answers after two seconds
-        await centre.load(campaign, [{"number": called}])
-        await centre.add_agents([campaign])
-        await centre.post(f"/campaigns/{campaign}/start")
-        await until(lambda: bool(centre.public.truth()), timeout=20, what="the call")
-        assert centre.dialer is not None
-        await centre.dialer.stop(number=signal.SIGKILL)
-        (seen,) = await centre.public.truth_of(1, timeout=5)
-        async with asyncio.timeout(30):  # Asterisk ends the call by itself, after the message
-            while seen.ends != ["ANSWERED", "BYE_RECEIVED"]:
-                await asyncio.sleep(0.1)
-                (seen,) = centre.public.truth()
-        cel = centre.asterisk.cel.read_text()
-        assert '"DialerStage"' in cel
-        assert "message" in cel
-        # The next owner learns it from Asterisk's records.
-        await centre.start_dialer()
-        await centre.sign_in()
-        (call,) = await records(centre, campaign)
-        assert call["outcome"] == "abandoned"

@@ -32,8 +32,13 @@ from tests.lab.agents import LabAgent
 from tests.lab.asterisk import LabAsterisk
 from tests.lab.process import Child, free_port
 from tests.lab.public import Sipp, phones, public
+from tests.lab.softphone import Softphone
 
 LOGIN = "admin"
+
+
+def _free_udp(host: str) -> int:
+    return free_port(host, kind=socket.SOCK_DGRAM)
 
 
 class CallCentre:
@@ -49,29 +54,36 @@ class CallCentre:
         calls_per_second: float = 100.0,
         lines: int = 500,
         environment: Mapping[str, str] | None = None,
+        person: Softphone | None = None,
     ) -> None:
+        """`person`: a phone that listens takes the public's place at the other end of the trunk."""
         self.agent_count, self.seats = agents, seats
         self._own = folder is None
         self.folder = folder or Path(tempfile.mkdtemp(prefix="dialer-centre-"))
         self.database = database or f"sqlite+aiosqlite:///{self.folder / 'dialer.db'}"
         self.password = secrets.token_urlsafe(9)
         self.port = free_port()
-        self.trunk_port = free_port("127.0.0.2", kind=socket.SOCK_DGRAM)
-        self.phone_port = free_port("127.0.0.3", kind=socket.SOCK_DGRAM)
+        self.trunk_host = person.host if person is not None else "127.0.0.2"
+        self.trunk_port = person.port if person is not None else _free_udp("127.0.0.2")
+        self.phone_port = _free_udp("127.0.0.3")
         self._cps, self._lines = calls_per_second, lines
         self._environment = dict(environment or {})
         self._stack = AsyncExitStack()
+        self._person = person
         self.public: Sipp = public(port=self.trunk_port)
         self.phones: Sipp = phones(port=self.phone_port)
         self.asterisk = LabAsterisk(
             "ast1",
-            trunks=[TrunkAccount("public", "127.0.0.2", self.trunk_port)],
+            trunks=[TrunkAccount("public", self.trunk_host, self.trunk_port)],
             folder=self.folder / "ast1",
         )
         self.dialer: Child | None = None
         self.http = httpx.AsyncClient(base_url=self.address, timeout=30)
         self.agents: list[LabAgent] = []
         self.logins: dict[str, str] = {}
+
+    def _sipp_phone(self, login: str) -> str:
+        return f"sip:{login}@127.0.0.3:{self.phone_port}"
 
     @property
     def address(self) -> str:
@@ -92,7 +104,7 @@ class CallCentre:
         trunk = {
             "name": "public",
             "node": "ast1",
-            "host": "127.0.0.2",
+            "host": self.trunk_host,
             "lines": self._lines,
             "calls_per_second": self._cps,
         }
@@ -126,7 +138,8 @@ class CallCentre:
         await self._stop()
 
     async def _start(self) -> None:
-        await self._stack.enter_async_context(self.public)
+        if self._person is None:
+            await self._stack.enter_async_context(self.public)
         await self._stack.enter_async_context(self.phones)
         await self._stack.enter_async_context(self.asterisk)
         await asyncio.to_thread(upgrade, self.database)
@@ -215,8 +228,10 @@ class CallCentre:
             f"/campaigns/{campaign}/leads", {"name": "lab", "leads": list(leads)}
         )
 
-    async def add_agents(self, campaigns: Sequence[str], **behaviour: Any) -> None:
-        """Agents with SIPp phones, signed in and ready."""
+    async def add_agents(
+        self, campaigns: Sequence[str], *, phone: Softphone | None = None, **behaviour: Any
+    ) -> None:
+        """Agents with SIPp phones (or the given one), signed in and ready."""
         for index in range(len(self.agents), self.agent_count):
             login, password = f"agent{index + 1}", secrets.token_urlsafe(9)
             await self.post(
@@ -224,7 +239,7 @@ class CallCentre:
                 {
                     "name": f"Agent {index + 1}",
                     "endpoint": login,
-                    "contact": f"sip:{login}@127.0.0.3:{self.phone_port}",
+                    "contact": phone.uri(login) if phone else self._sipp_phone(login),
                     "login": login,
                     "password": password,
                     "campaigns": list(campaigns),

@@ -8,7 +8,7 @@ import ctypes
 import os
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
@@ -91,10 +91,15 @@ class Child:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
 
-async def until(condition: Callable[[], bool], *, timeout: float, what: str) -> None:
-    """Poll a condition of the outside world (a file, a port) for a bounded time."""
+async def until(
+    condition: Callable[[], bool | Awaitable[bool]], *, timeout: float, what: str
+) -> None:
+    """Poll a condition of the outside world (a file, a port, an API) for a bounded time."""
     deadline = asyncio.get_running_loop().time() + timeout
-    while not condition():
+    while True:
+        met = condition()
+        if met if isinstance(met, bool) else await met:
+            return
         if asyncio.get_running_loop().time() > deadline:
             raise TimeoutError(f"waited {timeout} s for {what}")
         await asyncio.sleep(0.02)

@@ -62,7 +62,8 @@ class _Udp(asyncio.DatagramProtocol):
 class Softphone:
     """`async with Softphone(tone=700) as phone:`, reached at `phone.uri`.
 
-    `answer` "at once" takes calls; "redirect" answers 302 to `redirect_to`.
+    `answer` "at once" takes calls, "after" takes them when they have rung for `delay` seconds;
+    "redirect" answers 302 to `redirect_to`.
     """
 
     def __init__(
@@ -72,10 +73,11 @@ class Softphone:
         port: int = 0,
         tone: float = 0.0,
         answer: str = "at once",
+        delay: float = 0.0,
         redirect_to: str = "",
     ) -> None:
         self.host, self._port, self._answer = host, port, answer
-        self._redirect_to = redirect_to
+        self._delay, self._redirect_to = delay, redirect_to
         self.tone = tone
         self.invites: list[str] = []  # the called users, in order
         self.dialogs: list[Dialog] = []
@@ -191,7 +193,15 @@ class Softphone:
         if host and port:
             dialog.rtp_to = (host[1], int(port[1]))
         self.dialogs.append(dialog)
-        self._respond(headers, peer, "200 OK", tag=tag, sdp=True)
+        if self._answer == "after":
+            self._respond(headers, peer, "180 Ringing", tag=tag)
+            self._loop.call_later(self._delay, self._pick_up, dialog)
+        else:
+            self._pick_up(dialog)
+
+    def _pick_up(self, dialog: Dialog) -> None:
+        if not dialog.ended_at:
+            self._respond(dialog.invite, dialog.peer, "200 OK", tag=dialog.tag, sdp=True)
 
     def _respond(
         self,
