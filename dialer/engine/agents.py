@@ -57,6 +57,7 @@ class AgentDesk:
         self.agents: dict[UUID, Agent] = {}
         self._by_leg: dict[str, Agent] = {}
         self._legs = 0
+        self._parking: dict[UUID, asyncio.Event] = {}
 
     # -- who there is ---------------------------------------------------------------------------
 
@@ -161,11 +162,13 @@ class AgentDesk:
             if not agent.leg_parked:
                 raise Conflict("the phone is not connected yet", state=agent.state.value)
             self.move(agent, AgentEvent.MAKE_READY)
+        elif agent.state is AgentState.WRAP_UP:
+            if agent.pending is AgentEvent.PAUSE:  # taken back
+                agent.pending = None
+            self.finish_wrap_up(agent)
         elif agent.pending is AgentEvent.PAUSE:
             agent.pending = None
             self.tell_state(agent)
-        elif agent.state is AgentState.WRAP_UP:
-            self.finish_wrap_up(agent)
         elif agent.state is not AgentState.READY:
             raise Conflict(
                 f"expected paused or wrap_up, got {agent.state.value}", state=agent.state.value
@@ -225,10 +228,24 @@ class AgentDesk:
         if agent is None:
             return
         agent.leg_parked = True
+        if (waiting := self._parking.get(agent.id)) is not None:
+            waiting.set()
         if agent.state in (AgentState.CONNECTING, AgentState.LEG_LOST):
             self.move(agent, AgentEvent.LEG_PARKED, reason="signed in")
         elif agent.state is AgentState.READY:
             self._became_ready(agent)
+
+    async def until_parked(self, agent: Agent) -> bool:
+        """After a conversation the leg takes some milliseconds to park; False if it does not."""
+        if not agent.leg_parked and agent.leg_id:
+            waiting = self._parking.setdefault(agent.id, asyncio.Event())
+            try:
+                await asyncio.wait_for(waiting.wait(), self._settings.leg_parks)
+            except TimeoutError:
+                pass
+            finally:
+                self._parking.pop(agent.id, None)
+        return agent.leg_parked
 
     def leg_ended(self, leg_id: str, *, cause: str) -> None:
         agent = self._by_leg.pop(leg_id, None)

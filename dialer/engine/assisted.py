@@ -114,14 +114,17 @@ class AssistedDialing:
         if campaign is None:
             raise Conflict("the campaign is gone")
         agent.preview = None
-        return await self._dial(agent, campaign, lead)
+        return await self._dial(agent, campaign, lead, DialMode.PREVIEW)
 
     async def manual(
         self, agent: Agent, campaign: Campaign, *, number: str, lead_id: UUID | None
     ) -> Call:
         """Call a lead, or a number (which becomes a lead of the campaign)."""
-        if agent.state not in (AgentState.READY, AgentState.PAUSED) or not agent.leg_parked:
-            raise Conflict(f"expected ready or paused with a phone, got {agent.state.value}")
+        parked = await self._desk.until_parked(agent)
+        if agent.state not in (AgentState.READY, AgentState.PAUSED):
+            raise Conflict(f"expected ready or paused, got {agent.state.value}")
+        if not parked:
+            raise Conflict("the phone is not connected", state=agent.state.value)
         if lead_id is None and not number:
             raise Invalid("either lead_id or number is needed")
         lease, now = self._lease.current, self._clock.now()
@@ -143,14 +146,16 @@ class AssistedDialing:
         except BaseException:
             self._desk.released(agent)
             raise
-        return await self._dial(agent, campaign, lead)
+        return await self._dial(agent, campaign, lead, DialMode.MANUAL)
 
-    async def _dial(self, agent: Agent, campaign: Campaign, lead: ClaimedLead) -> Call:
+    async def _dial(
+        self, agent: Agent, campaign: Campaign, lead: ClaimedLead, mode: DialMode
+    ) -> Call:
         if agent.state is not AgentState.DIALING:
             self._desk.move(agent, AgentEvent.DIAL, campaign_id=campaign.id)
         try:
             calls = await self._placer.place(
-                [Order(campaign, lead, agent.leg_node, agent)], spread=0.0
+                [Order(campaign, lead, agent.leg_node, agent, mode)], spread=0.0
             )
             if not calls:
                 raise Conflict("the rules do not allow this call now")

@@ -35,12 +35,13 @@ _NO_LINE_DELAY = timedelta(seconds=5)
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One lead to be called now; `agent` for preview and manual calls."""
+    """One lead to be called now. `agent` and `mode` (preview or manual) for assisted calls."""
 
     campaign: Campaign
     lead: ClaimedLead
     node: str
     agent: Agent | None = None
+    mode: DialMode | None = None  # None: the campaign's
 
 
 class Placer:
@@ -159,9 +160,6 @@ class Placer:
 
     def _call(self, order: Order, trunk: str, permit: Permit, *, due: float) -> Call:
         lead, view = order.lead, order.campaign.view
-        mode = view.settings.mode
-        if order.agent is not None and mode not in (DialMode.PREVIEW, DialMode.MANUAL):
-            mode = DialMode.MANUAL
         return Call(
             id=self._new_id(),
             lead=lead,
@@ -172,7 +170,7 @@ class Placer:
             number=lead.number,
             node=order.node,
             trunk=trunk,
-            mode=mode,
+            mode=order.mode or view.settings.mode,
             intended_at=self._clock.now(),
             due=due,
             attempts_before=lead.attempts,

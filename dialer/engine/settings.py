@@ -25,6 +25,8 @@ class EngineSettings:
     lease_margin: float = 2.0
     #: A lost agent's leg is called again for this long before the agent is signed out.
     leg_grace: float = 30.0
+    #: A leg parks again within this time after a conversation; a manual call waits for it.
+    leg_parks: float = 1.0
     #: How long an agent's phone may ring at sign-in.
     leg_ring: float = 20.0
     #: Stopping waits this long for conversations to end.

@@ -290,10 +290,11 @@ async def calls(
 ) -> Rows:
     """Attempts, newest first, with agent and disposition; `before` is the last row's place."""
     a, c, d = t.attempt, t.conversation, t.disposition
+    spoke = sa.func.coalesce(c.c.agent_id, a.c.agent_id)  # or tried to: a manual call
     query = (
         sa.select(a, c.c.agent_id.label("spoke_with"), c.c.ended_by, d.c.code, d.c.note, d.c.form)
         .outerjoin(c, c.c.attempt_id == a.c.id)
-        .outerjoin(d, sa.and_(d.c.attempt_id == a.c.id, d.c.agent_id == c.c.agent_id))
+        .outerjoin(d, sa.and_(d.c.attempt_id == a.c.id, d.c.agent_id == spoke))
         .where(a.c.client_id == client_id)
         .order_by(a.c.intended_at.desc(), a.c.id.desc())
         .limit(limit)
