@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from uuid import UUID
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from dialer.engine.pool import PoolEngine
@@ -23,8 +23,18 @@ class EngineMetrics(Collector):
         calls = GaugeMetricFamily("dialer_calls", "Live calls by state", labels=["pool", "state"])
         backlog = GaugeMetricFamily("dialer_write_backlog", "Writes waiting", labels=["pool"])
         owned = GaugeMetricFamily("dialer_pool_owned", "1 while the lease is held", labels=["pool"])
-        outcomes = CounterMetricFamily(
-            "dialer_attempts", "Attempts ended, by outcome", labels=["campaign", "outcome"]
+        outcomes = GaugeMetricFamily(
+            "dialer_attempts",
+            "Attempts in the abandon window, by outcome",
+            labels=["campaign", "outcome"],
+        )
+        lateness = HistogramMetricFamily(
+            "dialer_originate_seconds", "From due to its Originate on the wire", labels=["pool"]
+        )
+        bridging = HistogramMetricFamily(
+            "dialer_bridge_seconds",
+            "From person and agent both there to both in one bridge",
+            labels=["pool"],
         )
         for pool_id, engine in self._engines.items():
             pool = str(pool_id)
@@ -34,7 +44,12 @@ class EngineMetrics(Collector):
                 calls.add_metric([pool, state], count)
             backlog.add_metric([pool], engine.writer.backlog)
             owned.add_metric([pool], float(engine.lease.held))
+            for family, timing in (
+                (lateness, engine.placer.lateness),
+                (bridging, engine.router.bridging),
+            ):
+                family.add_metric([pool], list(timing.cumulative()), timing.total)
             for campaign in engine.campaigns.values():
                 for outcome, count in campaign.ledger.outcomes.items():
                     outcomes.add_metric([str(campaign.id), outcome], count)
-        yield from (agents, calls, backlog, owned, outcomes)
+        yield from (agents, calls, backlog, owned, outcomes, lateness, bridging)

@@ -52,7 +52,7 @@ def figures(
         "trunks": list(trunks),
         "nodes": list(nodes),
         "calls_per_minute": sum(per_minute.get(c.id, 0) for c in mine),
-        "answer_to_bridge_ms": percentiles(router.latencies),
+        "answer_to_bridge_ms": percentiles(router.bridging.recent),
     }
 
 
@@ -79,7 +79,7 @@ def _campaign(campaign: Campaign, per_minute: int) -> dict[str, Any]:
 
 
 def percentiles(seconds: Iterable[float]) -> dict[str, float | None]:
-    """Median and 99th percentile in milliseconds of recent answer-to-bridge times."""
+    """Median and 99th percentile in milliseconds."""
     ordered = sorted(seconds)
     if not ordered:
         return {"p50": None, "p99": None}

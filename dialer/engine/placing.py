@@ -7,7 +7,6 @@ that could not be sent in time expires, undialed. The verdict of the rules is st
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -25,6 +24,7 @@ from dialer.engine.permission import Permission, Permit, Postpone, Refuse
 from dialer.engine.settings import EngineSettings
 from dialer.engine.state import Agent, Call, Campaign
 from dialer.engine.tasks import TaskGroup
+from dialer.engine.timing import Timing
 from telephony.clock import Clock
 from telephony.switch import NotSent, Originate, Refused, Switch, Unanswered
 
@@ -65,7 +65,8 @@ class Placer:
         self._store, self._lease, self._calls, self._lines = store, lease, calls, lines
         self._permission, self._switch_for, self._put = permission, switch_for, put
         self._new_id, self._clock, self._settings, self._tasks = new_id, clock, settings, tasks
-        self.lateness: deque[float] = deque(maxlen=5000)  # seconds from due to written
+        #: From the moment a decision wants a call to leave to its Originate on the wire.
+        self.lateness = Timing()
 
     async def place(self, orders: Sequence[Order], *, spread: float) -> list[Call]:
         """Ask the rules, commit, and send over the next `spread` seconds.
@@ -75,10 +76,10 @@ class Placer:
         """
         if not orders:
             return []
+        start = self._clock.monotonic()  # what the store takes makes calls late, and is counted
         allowed = await self._screen(orders)
         calls: list[Call] = []
         attempts: list[NewAttempt] = []
-        start = self._clock.monotonic()
         for index, (order, trunk, permit) in enumerate(allowed):
             due = start + (spread * index / len(allowed))
             call = self._call(order, trunk, permit, due=due)
@@ -222,7 +223,7 @@ class Placer:
             record=call.recording if settings.record else "",
         )
         call.sent = self._clock.monotonic()
-        self.lateness.append(call.sent - call.due)
+        self.lateness.add(call.sent - call.due)
         sent_at = self._clock.now()
         try:
             await self._switch_for(call.node).originate(request)

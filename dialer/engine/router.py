@@ -19,6 +19,7 @@ from dialer.domain.call import CallState, CallStep
 from dialer.engine.agents import AgentDesk, Post
 from dialer.engine.state import Agent, Call, Campaign
 from dialer.engine.tasks import TaskGroup
+from dialer.engine.timing import Timing
 from telephony.clock import Clock
 from telephony.switch import Switch, SwitchError, Unanswered
 
@@ -43,14 +44,16 @@ class Router:
         self._campaigns, self._desk, self._switch_for = campaigns, desk, switch_for
         self._post, self._tasks, self._clock = post, tasks, clock
         self.waiting: deque[Call] = deque()
-        self.latencies: deque[float] = deque(maxlen=2000)  # seconds, answer to both in one bridge
+        #: From "a person and an agent are both there" to both in one bridge.
+        self.bridging = Timing()
+        self._reserved: dict[str, float] = {}  # call -> monotonic second of its reservation
 
     def person(self, call: Call) -> None:
         """A person answered (or was found to be one): give them an agent now, or let them wait."""
         if call.agent_id is not None:  # preview and manual: the agent is already there
             agent = self._desk.agents.get(call.agent_id)
             if agent is not None and agent.call is call:
-                self._join(call, agent)
+                self._join(call, agent, call.answered)
                 return
         found = self._desk.longest_idle(call.campaign_id, call.node)
         if found is None:
@@ -58,7 +61,7 @@ class Router:
                 call.step(CallStep.WAIT)
             self.waiting.append(call)
             return
-        self._reserve(call, found)
+        self._reserve(call, found, call.answered)
 
     def agent_ready(self, agent: Agent) -> None:
         """An agent got free: the person who waited longest and fits is theirs."""
@@ -71,18 +74,20 @@ class Router:
                 and call.campaign_id in agent.view.campaigns
             ):
                 self.waiting.remove(call)
-                self._reserve(call, agent)
+                self._reserve(call, agent, self._clock.monotonic())
                 return
 
     def forget(self, call: Call) -> None:
         """The call ended or its message began: it waits no more."""
+        self._reserved.pop(call.key, None)
         if call in self.waiting:
             self.waiting.remove(call)
 
     def connected(self, call: Call) -> None:
-        """Note how long the person waited."""
-        if call.answered:
-            self.latencies.append(call.connected - call.answered)
+        """Note how long the bridge took."""
+        since = self._reserved.pop(call.key, None)
+        if since is not None:
+            self.bridging.add(call.connected - since)
 
     def give_back(self, call: Call) -> None:
         """The reserved agent is lost: the person waits again, for another one."""
@@ -106,14 +111,15 @@ class Router:
 
     # -- the hot path -----------------------------------------------------------------------------
 
-    def _reserve(self, call: Call, agent: Agent) -> None:
+    def _reserve(self, call: Call, agent: Agent, since: float) -> None:
         agent.call = call
         call.agent_id = agent.id
         self._desk.move(agent, AgentEvent.RESERVE, campaign_id=call.campaign_id)
-        self._join(call, agent)
+        self._join(call, agent, since)
 
-    def _join(self, call: Call, agent: Agent) -> None:
+    def _join(self, call: Call, agent: Agent, since: float) -> None:
         call.step(CallStep.TAKE)
+        self._reserved[call.key] = since
         self._tasks.spawn(self._bridge(call, agent), name=f"bridge-{call.key}")
         self._post(f"agent:{agent.id}", "pop", self.pop(call))
 

@@ -87,21 +87,6 @@ async def finished(centre: CallCentre, campaign: str, count: int, *, timeout: fl
             await asyncio.sleep(0.5)
 
 
-async def records(centre: CallCentre, campaign: str) -> list[dict[str, Any]]:
-    """All calls of a campaign, page by page."""
-    items: list[dict[str, Any]] = []
-    cursor = ""
-    while True:
-        page = await centre.post(
-            f"/calls?campaign_id={campaign}&limit=200" + (f"&cursor={cursor}" if cursor else ""),
-            method="GET",
-        )
-        items += page["items"]
-        cursor = page["next"]
-        if not cursor:
-            return items
-
-
 @pytest.mark.parametrize(
     "size",
     [Size(1000, 20, postgres=True), Size(150, 8, postgres=False)],
@@ -131,7 +116,7 @@ async def test_a_list_is_dialed_and_every_outcome_is_what_the_network_did(
         await centre.add_agents([campaign], talk=(0.5, 1.5), wrap=(0.1, 0.3))
         await centre.post(f"/campaigns/{campaign}/start")
         await finished(centre, campaign, size.leads, timeout=360)
-        calls = await records(centre, campaign)
+        calls = await centre.calls(campaign)
         truth = await centre.public.truth_of(len(calls), timeout=30, ended=True)
         same_story(calls, truth)
         late = retries_kept(calls, truth, rules=RETRIES, max_attempts=MOST_ATTEMPTS, slack=20.0)
@@ -186,7 +171,7 @@ async def test_after_kill_nine_nobody_is_called_twice_and_nothing_is_lost(
             await centre.sign_in()
             await _come_back(centre)
         await finished(centre, campaign, count, timeout=90)
-        calls = await records(centre, campaign)
+        calls = await centre.calls(campaign)
         truth = await centre.public.truth_of(len(centre.public.truth()), timeout=30, ended=True)
         unknown = same_story_after_a_crash(calls, truth)
         # The ledger that paces is what the records say, also after two restarts.

@@ -223,6 +223,19 @@ class CallCentre:
         )
         return str(made["id"])
 
+    async def calls(self, campaign: str) -> list[dict[str, Any]]:
+        """All calls of a campaign, page by page."""
+        items: list[dict[str, Any]] = []
+        cursor = ""
+        while True:
+            page = await self.post(
+                f"/calls?campaign_id={campaign}&limit=500" + cursor, method="GET"
+            )
+            items += page["items"]
+            if not page["next"]:
+                return items
+            cursor = f"&cursor={page['next']}"
+
     async def load(self, campaign: str, leads: Sequence[Mapping[str, Any]]) -> Any:
         return await self.post(
             f"/campaigns/{campaign}/leads", {"name": "lab", "leads": list(leads)}

@@ -96,6 +96,11 @@ class Sipp:
         )  # fmt: skip
         await until(self._listening, timeout=10, what=f"{self.name} to listen")
 
+    @property
+    def pid(self) -> int:
+        assert self._child is not None
+        return self._child.process.pid
+
     def _listening(self) -> bool:
         assert self._child is not None
         if not self._child.alive:
