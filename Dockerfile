@@ -42,6 +42,7 @@ COPY telephony/provision telephony/provision
 COPY asterisk-conf asterisk-conf
 COPY --from=sounds /out/dialer-abandon.wav /usr/share/asterisk/sounds/
 COPY --from=sounds /out/hold.wav /usr/share/asterisk/moh/
+RUN python3 -m telephony.provision.beep /usr/share/asterisk
 COPY deploy/asterisk.sh /usr/local/bin/asterisk-start
 ENV PYTHONDONTWRITEBYTECODE=1
 USER 10001

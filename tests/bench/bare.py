@@ -36,7 +36,7 @@ class Dialing(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         frames = (self._rest + data).split(b"\r\n\r\n")
         self._rest = frames.pop()
-        for frame in frames:
+        for frame in map(bytes.lstrip, frames):  # some events leave an empty line behind
             if frame.startswith(b"Event: Hangup\r\n"):
                 self.ended += 1
                 if self.ended == self._wanted:

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 
 from telephony.ami import AmiAccount
+from telephony.provision.beep import write_beep
 from telephony.provision.phones import Phone, write_phones
 from telephony.provision.render import (
     Ami,
@@ -143,6 +144,7 @@ class LabAsterisk:
             for item in (self._tree.data / "sounds/en").iterdir():
                 (english / item.name).symlink_to(item)
             shutil.copy(make_sounds() / f"{ABANDON_SOUND}.wav", english)
+        write_beep(data)
         music = data / "moh"
         if not music.exists():
             music.mkdir()

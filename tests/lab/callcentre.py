@@ -246,20 +246,26 @@ class CallCentre:
     ) -> None:
         """Agents with SIPp phones (or the given one), signed in and ready."""
         for index in range(len(self.agents), self.agent_count):
-            login, password = f"agent{index + 1}", secrets.token_urlsafe(9)
-            await self.post(
-                "/agents",
-                {
-                    "name": f"Agent {index + 1}",
-                    "endpoint": login,
-                    "contact": phone.uri(login) if phone else self._sipp_phone(login),
-                    "login": login,
-                    "password": password,
-                    "campaigns": list(campaigns),
-                },
-            )
-            self.logins[login] = password
-            token = await self.token(login, password)
-            agent = LabAgent(self.address, token, name=login, **behaviour)
-            self.agents.append(agent)
+            login = f"agent{index + 1}"
+            token = await self.make_agent(login, campaigns, phone=phone)
+            self.agents.append(LabAgent(self.address, token, name=login, **behaviour))
         await asyncio.gather(*(agent.start() for agent in self.agents))
+
+    async def make_agent(
+        self, login: str, campaigns: Sequence[str], *, phone: Softphone | None = None
+    ) -> str:
+        """An agent with an account and a phone; returns a token for the websocket."""
+        password = secrets.token_urlsafe(9)
+        await self.post(
+            "/agents",
+            {
+                "name": login.capitalize(),
+                "endpoint": login,
+                "contact": phone.uri(login) if phone else self._sipp_phone(login),
+                "login": login,
+                "password": password,
+                "campaigns": list(campaigns),
+            },
+        )
+        self.logins[login] = password
+        return await self.token(login, password)
