@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.lab.callcentre import CallCentre
+from tests.lab.evidence import Evidence, agent_time_adds_up
 from tests.lab.process import until
 from tests.lab.scenario import number
 from tests.lab.servers import LabPostgres
@@ -119,6 +120,7 @@ async def test_a_list_is_dialed_and_every_outcome_is_what_the_network_did(
         calls = await centre.calls(campaign)
         truth = await centre.public.truth_of(len(calls), timeout=30, ended=True)
         same_story(calls, truth)
+        Evidence([centre.asterisk.cel], calls).check(window=2.0)
         late = retries_kept(calls, truth, rules=RETRIES, max_attempts=MOST_ATTEMPTS, slack=20.0)
         print(
             f"\n{len(calls)} calls: {dict(Counter(c['outcome'] for c in calls))}; "
@@ -174,6 +176,8 @@ async def test_after_kill_nine_nobody_is_called_twice_and_nothing_is_lost(
         calls = await centre.calls(campaign)
         truth = await centre.public.truth_of(len(centre.public.truth()), timeout=30, ended=True)
         unknown = same_story_after_a_crash(calls, truth)
+        Evidence([centre.asterisk.cel], calls).check(window=2.0)
+        agent_time_adds_up(await centre.rows("agent_interval"))
         # The ledger that paces is what the records say, also after two restarts.
         figures = await centre.post(f"/campaigns/{campaign}/figures", method="GET")
         (pool,) = await centre.post("/live", method="GET")

@@ -21,10 +21,12 @@ from types import TracebackType
 from typing import Any
 
 import httpx
+import sqlalchemy as sa
 
 from api.auth import Auth
 from dialer.domain.ids import id_source
 from dialer.services.setup import first_client
+from dialer.store import schema
 from dialer.store.database import Database, upgrade
 from telephony.clock import SystemClock
 from telephony.provision.render import TrunkAccount
@@ -235,6 +237,16 @@ class CallCentre:
             if not page["next"]:
                 return items
             cursor = f"&cursor={page['next']}"
+
+    async def rows(self, table: str) -> Sequence[Mapping[str, Any]]:
+        """A table of the dialer's database as it is, for what the API does not show."""
+        database = Database(self.database)
+        try:
+            async with database.begin() as connection:
+                found = await connection.execute(sa.select(schema.metadata.tables[table]))
+                return found.mappings().all()
+        finally:
+            await database.close()
 
     async def load(self, campaign: str, leads: Sequence[Mapping[str, Any]]) -> Any:
         return await self.post(
