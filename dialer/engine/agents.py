@@ -17,6 +17,7 @@ from dialer.domain.agent import AGENT, AgentEvent, AgentState
 from dialer.domain.errors import Conflict, NotFound
 from dialer.domain.ids import NewId
 from dialer.domain.work import AgentInterval, AgentView, Write
+from dialer.engine.hangups import HangUps
 from dialer.engine.settings import EngineSettings
 from dialer.engine.state import Agent, Call
 from dialer.engine.tasks import TaskGroup
@@ -40,6 +41,7 @@ class AgentDesk:
         self,
         *,
         switch_for: Callable[[str], Switch],
+        hang_ups: HangUps,
         put: Callable[[Write], None],
         post: Post,
         new_id: NewId,
@@ -53,6 +55,7 @@ class AgentDesk:
         self._switch_for, self._put, self._post = switch_for, put, post
         self._new_id, self._clock, self._settings = new_id, clock, settings
         self._tasks, self._became_ready = tasks, became_ready
+        self._hang_ups = hang_ups
         self._conversation_cut, self._epoch = conversation_cut, epoch
         self.agents: dict[UUID, Agent] = {}
         self._by_leg: dict[str, Agent] = {}
@@ -316,13 +319,7 @@ class AgentDesk:
         agent.leg_id, agent.leg_parked = "", False
         if leg_id:
             self._by_leg.pop(leg_id, None)
-            self._tasks.spawn(self._drop_leg(leg_id, node), name=f"drop-{agent.id}")
-
-    async def _drop_leg(self, leg_id: str, node: str) -> None:
-        try:
-            await self._switch_for(node).hang_up(leg_id)
-        except SwitchError as error:
-            log.warning("leg not ended", action="leg_drop_failed", error=str(error))
+            self._hang_ups.want(node, leg_id)
 
 
 def agent_of_leg(leg_id: str) -> UUID | None:

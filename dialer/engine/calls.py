@@ -310,7 +310,8 @@ class CallDesk:
             "call_ended",
             {"call_id": call.key, "outcome": outcome.value, "by": by},
         )
-        if agent.state in (AgentState.ON_CALL, AgentState.CONSULTING):
+        talked = agent.state is AgentState.RESERVED and bool(call.connected)  # seen by records only
+        if talked or agent.state in (AgentState.ON_CALL, AgentState.CONSULTING):
             agent.call, agent.last_call, agent.disposed = None, call, False
             self._desk.move(agent, AgentEvent.CALL_ENDED, campaign_id=call.campaign_id)
             self._start_wrap_up(agent, call)

@@ -22,12 +22,13 @@ from dialer.engine.assisted import AssistedDialing
 from dialer.engine.calls import CallDesk
 from dialer.engine.commands import Commands
 from dialer.engine.figures import figures
+from dialer.engine.hangups import HangUps
 from dialer.engine.hopper import Hopper
 from dialer.engine.lease import LeaseKeeper
 from dialer.engine.lines import Lines
 from dialer.engine.permission import Permission, abandon_window
 from dialer.engine.placing import Placer
-from dialer.engine.reconcile import Found, reconcile
+from dialer.engine.reconcile import Found, conclude, reconcile
 from dialer.engine.router import Router
 from dialer.engine.settings import EngineSettings
 from dialer.engine.state import Agent, Call, Campaign
@@ -38,10 +39,17 @@ from dialer.engine.writer import BatchWriter
 from dialer.live.feed import Feed
 from dialer.live.gateway import CommandGateway
 from telephony.clock import Clock
-from telephony.events import CallEnded, ChannelSnapshot, NodeDown, NodeUp, SwitchEvent
+from telephony.events import (
+    CallEnd,
+    CallEnded,
+    ChannelSnapshot,
+    LegEnded,
+    NodeDown,
+    NodeUp,
+    SwitchEvent,
+)
 from telephony.nodes import Switchboard
-from telephony.records import CallRecords
-from telephony.switch import SwitchError
+from telephony.records import CallRecord, CallRecords
 
 log = structlog.get_logger(__name__)
 
@@ -87,8 +95,10 @@ class PoolEngine:
         )
         self.campaigns: dict[UUID, Campaign] = {}
         put = self._put
+        self._hang_ups = HangUps(switch_for=switchboard.switch, tasks=self.tasks)
         self.desk = AgentDesk(
             switch_for=switchboard.switch,
+            hang_ups=self._hang_ups,
             put=put,
             post=self._post,
             new_id=new_id,
@@ -103,6 +113,7 @@ class PoolEngine:
             campaigns=self.campaigns,
             desk=self.desk,
             switch_for=switchboard.switch,
+            hang_ups=self._hang_ups,
             post=self._post,
             tasks=self.tasks,
             clock=clock,
@@ -279,10 +290,7 @@ class PoolEngine:
         )
         nodes = {c.dialer_id: node for node, c in channels}
         for key in self.found.swept:
-            try:
-                await self._switchboard.switch(nodes[key]).hang_up(key)
-            except SwitchError as error:
-                log.warning("sweep failed", action="sweep_failed", error=str(error))
+            self._hang_ups.want(nodes[key], key)
         log.info(
             "reconciled",
             action="reconciled",
@@ -305,8 +313,32 @@ class PoolEngine:
                 action="node_up" if isinstance(event, NodeUp) else "node_down",
                 node=event.node,
             )
+            if isinstance(event, NodeUp):
+                self._hang_ups.node_up(event.node)
             self.ticker.wake()
             return
+        if isinstance(event, CallEnded):
+            self._hang_ups.gone(event.call_id)
+        elif isinstance(event, LegEnded):
+            self._hang_ups.gone(event.leg_id)
+        if isinstance(event, CallEnded) and event.end is CallEnd.UNKNOWN:
+            self.tasks.spawn(self._ended_unseen(event), name=f"unseen-{event.call_id}")
+            return
+        self._events.dispatch(event)
+
+    async def _ended_unseen(self, event: CallEnded) -> None:
+        """The link was away as it ended: Asterisk's own records may know how."""
+        call = self.calls.get(event.call_id)
+        if call is None:
+            return
+        record: CallRecord | None = None
+        for pause in self._settings.record_waits:
+            await asyncio.sleep(pause)
+            found = await self._records.find([call.key], since=call.intended_at)
+            record = found.get(call.key)
+            if record is not None and record.end is not None:
+                self._events.dispatch(conclude(call, record, self._clock))
+                return
         self._events.dispatch(event)
 
     def _concluded(self, call: Call, outcome: Any, event: CallEnded) -> None:

@@ -143,6 +143,21 @@ def _connect(call: Call, agent_id: UUID | None, at: datetime, clock: Clock) -> N
     call.connected, call.connected_at = _monotonic(at, clock), at
 
 
+def conclude(call: Call, record: CallRecord, clock: Clock) -> CallEnded:
+    """The end that nobody saw of a call that this engine placed, as the records tell it."""
+    if record.answered_at is not None and not call.answered:
+        if call.state is CallState.INTENDED:
+            call.step(CallStep.SEND)
+        call.step(CallStep.ANSWER)
+        call.answered, call.answered_at = _monotonic(record.answered_at, clock), record.answered_at
+    call.message_played = call.message_played or record.message_played
+    call.machine = call.machine or "machine" in record.stages
+    if record.bridged and call.answered_at is not None and not call.connected:
+        call.agent_id = agent_of_leg(record.leg_id) or call.agent_id
+        call.connected, call.connected_at = call.answered, call.answered_at
+    return _end(call, record, clock)
+
+
 def _adopt(
     call: Call,
     channel: ChannelSnapshot,

@@ -17,6 +17,7 @@ import structlog
 from dialer.domain.agent import AgentEvent, AgentState
 from dialer.domain.call import CallState, CallStep
 from dialer.engine.agents import AgentDesk, Post
+from dialer.engine.hangups import HangUps
 from dialer.engine.state import Agent, Call, Campaign
 from dialer.engine.tasks import TaskGroup
 from dialer.engine.timing import Timing
@@ -37,12 +38,14 @@ class Router:
         campaigns: Mapping[UUID, Campaign],
         desk: AgentDesk,
         switch_for: Callable[[str], Switch],
+        hang_ups: HangUps,
         post: Post,
         tasks: TaskGroup,
         clock: Clock,
     ) -> None:
         self._campaigns, self._desk, self._switch_for = campaigns, desk, switch_for
         self._post, self._tasks, self._clock = post, tasks, clock
+        self._hang_ups = hang_ups
         self.waiting: deque[Call] = deque()
         #: From "a person and an agent are both there" to both in one bridge.
         self.bridging = Timing()
@@ -100,7 +103,7 @@ class Router:
             self.person(call)
 
     def hang_up(self, call: Call) -> None:
-        self._tasks.spawn(self._hang_up(call), name=f"hangup-{call.key}")
+        self._hang_ups.want(call.node, call.key)
 
     def stop_ringing(self, agent: Agent) -> None:
         if agent.leg_id:
@@ -175,12 +178,6 @@ class Router:
                 self.give_back(call)
             else:  # a manual call's person: nobody else is meant
                 self.hang_up(call)
-
-    async def _hang_up(self, call: Call) -> None:
-        try:
-            await self._switch_for(call.node).hang_up(call.key)
-        except SwitchError as error:
-            log.warning("hang-up failed", action="hangup_failed", call=call.key, error=str(error))
 
     async def _ring_tone(self, agent: Agent, *, on: bool) -> None:
         try:

@@ -45,5 +45,7 @@ class EngineSettings:
     node_wait: float = 15.0
     #: Time an Originate may take to come into effect; reconciliation waits for it.
     originate_time: float = 2.0
+    #: An end that nobody saw is looked up in Asterisk's records after these pauses, then unknown.
+    record_waits: tuple[float, ...] = (0.2, 1.0)
     #: Live figures go out this often.
     figures: float = 1.0

@@ -104,7 +104,8 @@ class Tracker:
         """We are about to hang this up."""
         track = self._tracks.get(channel_id)
         if track is not None:
-            track.ended_by_us = not track.far_first
+            # Whether an answered call ends by this or by the far end, only Asterisk's own order
+            # of SoftHangupRequest and HangupRequest can tell: theirs may be on its way.
             track.cancelled = not track.answered
 
     def claim(self, channel: ChannelSnapshot) -> ChannelSnapshot:
@@ -280,6 +281,8 @@ class Tracker:
         if track is None:
             return
         bridge_id = str(message.get("bridgeuniqueid") or "")
+        if track.bridge == bridge_id:
+            return  # told twice
         self._leave_bridge(channel_id, track)
         track.bridge = bridge_id
         if str(message.get("bridgetechnology")) == "holding_bridge":

@@ -79,6 +79,7 @@ class CallCentre:
             trunks=[TrunkAccount("public", self.trunk_host, self.trunk_port)],
             folder=self.folder / "ast1",
         )
+        self.ami_port = self.asterisk.ami_port  # a faulty link may stand in between
         self.dialer: Child | None = None
         self.http = httpx.AsyncClient(base_url=self.address, timeout=30)
         self.agents: list[LabAgent] = []
@@ -95,7 +96,7 @@ class CallCentre:
         """The dialer's settings as environment variables."""
         node = {
             "name": "ast1",
-            "port": self.asterisk.ami_port,
+            "port": self.ami_port,
             "secret": self.asterisk.secret,
             "provision_secret": self.asterisk.provision_secret,
             "record_secret": self.asterisk.record_secret,

@@ -166,6 +166,19 @@ def test_bridged_only_when_both_are_in_the_same_bridge() -> None:
     assert [e.path for e in bench.events if isinstance(e, RecordingEnded)] == ["a/b.wav"]
 
 
+def test_a_bridge_told_twice_parts_nobody() -> None:
+    bench = Bench()
+    bench.tracker.expect("c", leg=False)
+    bench.tracker.expect("l", leg=True)
+    bench.feed(up("c"), up("l"))
+    for frame in (enter("c", "b1"), enter("l", "b1")):
+        bench.feed(frame, frame)
+    assert bench.names().count("CallBridged") == 1
+    assert "CallUnbridged" not in bench.names()
+    bench.feed(leave("l", "b1"), leave("l", "b1"))
+    assert bench.names().count("CallUnbridged") == 1
+
+
 def test_a_channel_that_outlives_its_far_end_is_left_over() -> None:
     """Seen on Asterisk 22: a BYE that crosses the move into a bridge ends nothing."""
     bench = Bench()
