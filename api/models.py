@@ -9,6 +9,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from dialer.compliance.hours import zone_info
 from dialer.domain.call import Outcome
 from dialer.domain.campaign import (
     CampaignSettings,
@@ -58,12 +59,23 @@ def _flat(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
+def _known_zone(value: str) -> str:
+    if value and zone_info(value) is None:
+        raise ValueError("no time zone of this name (IANA, such as America/New_York)")
+    return value
+
+
 Text = Annotated[str, Field(max_length=200), AfterValidator(_printable)]
 Title = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@\-]{0,99}$")]
 Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9\-]{0,39}$")]
 Note = Annotated[str, Field(max_length=10_000), AfterValidator(_note)]
 Attributes = Annotated[dict[str, Any], AfterValidator(_flat)]
+Zone = Annotated[
+    str,
+    Field(max_length=60, pattern=r"^([A-Za-z]+(/[A-Za-z0-9_+\-]+)*)?$"),
+    AfterValidator(_known_zone),
+]
 Number = Annotated[str, Field(min_length=3, max_length=40, pattern=r"^[0-9+() ./\-]+$")]
 
 
@@ -228,7 +240,7 @@ class LeadRow(Model):
     number: Annotated[str, Field(max_length=40)]
     name: Text = ""
     external_key: Annotated[str, Field(max_length=100), AfterValidator(_printable)] = ""
-    zone: Annotated[str, Field(max_length=60, pattern=r"^([A-Za-z]+(/[A-Za-z0-9_+\-]+)*)?$")] = ""
+    zone: Zone = ""
     consent: bool = False
     attributes: Attributes = Field(default_factory=dict)
 

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
-from pydantic import AfterValidator, AwareDatetime, BaseModel, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel
 
 from api.deps import ForCampaigns, ForLeads, parts
-from api.models import Attributes, Model, Text, _printable
+from api.models import Attributes, Model, Text, Zone, _printable
 from api.paging import Cursor, Limit, following, place
 from dialer.domain.errors import Invalid
 from dialer.domain.lead import LeadState
@@ -42,9 +42,7 @@ class ChangedCustomer(Model):
     """Only what is named is changed; `attributes` replaces all of them."""
 
     name: Text | None = None
-    zone: (
-        Annotated[str, Field(max_length=60, pattern=r"^([A-Za-z]+(/[A-Za-z0-9_+\-]+)*)?$")] | None
-    ) = None
+    zone: Zone | None = None
     consent: bool | None = None
     attributes: Attributes | None = None
 

@@ -7,32 +7,68 @@ at that moment" has an answer years later.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
-from functools import lru_cache
+from datetime import datetime, timedelta
+from enum import Enum
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import holidays
-
+from dialer.compliance.hours import is_holiday, narrowed, next_open, zone_info
 from dialer.compliance.profile import RulesProfile
-from dialer.domain.campaign import CampaignSettings
+from dialer.domain.campaign import CampaignSettings, DialMode, Purpose
 from dialer.domain.numbers import zones_of
 from dialer.domain.work import ContactHistory
 
-_HORIZON = timedelta(days=14)
+
+class Mode(Enum):
+    """How a call is placed, as rules see it."""
+
+    PREDICTIVE = "predictive"  # more calls than free agents are possible: fixed ratio too
+    PROGRESSIVE = "progressive"
+    PREVIEW = "preview"
+    MANUAL = "manual"
+    AGENTLESS = "agentless"  # a recorded message
+
+    @classmethod
+    def of(cls, mode: DialMode, *, agent_reserved: bool) -> Mode:
+        """A campaign's mode; any call for an agent who is already there is at least manual."""
+        if mode is DialMode.PREVIEW:
+            return cls.PREVIEW
+        if agent_reserved or mode is DialMode.MANUAL:
+            return cls.MANUAL
+        return cls.PREDICTIVE if mode is DialMode.RATIO else cls.PROGRESSIVE
+
+    @property
+    def assisted(self) -> bool:
+        """An agent is reserved before the person is called: nobody can be abandoned."""
+        return self in (Mode.PREVIEW, Mode.MANUAL)
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """What the customer's record says."""
+
+    zone: str | None = None  # IANA name; None: the number has to tell
+    consent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """What is called. `region`: ISO country, '' when unknown."""
+
+    e164: str
+    region: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """One person, one number, one moment. `now` is UTC-aware."""
 
-    number: str
-    region: str
-    zone: str | None  # the customer's own, where the record names it
-    consent: bool
-    assisted: bool  # an agent is reserved for this call (preview, manual)
+    person: Person
+    number: Number
+    caller_id: str
+    purpose: Purpose
+    mode: Mode
+    campaign: CampaignSettings
     history: ContactHistory
-    settings: CampaignSettings
     now: datetime
 
 
@@ -48,6 +84,8 @@ class Allow:
 
 @dataclass(frozen=True, slots=True)
 class Defer:
+    """Not before `until`, which is later than now and inside the calling hours."""
+
     until: datetime
     reason: str
 
@@ -67,30 +105,40 @@ def check(request: Request, profile: RulesProfile) -> Verdict:
         raise ValueError("expected an aware time")
     if history.do_not_call:
         return Block("do_not_call")
-    if profile.consent_required and not request.consent:
+    if profile.consent_required and not request.person.consent:
         return Block("no_consent")
-    if profile.block_unknown_region and not request.region and not request.zone:
+    if profile.caller_id_required and not request.caller_id:
+        return Block("no_caller_id")
+    named = request.person.zone if request.person.zone and zone_info(request.person.zone) else None
+    region = request.number.region
+    if profile.block_unknown_region and not region and not named:
         return Block("unknown_region")
-    zones = (request.zone,) if request.zone else zones_of(request.number)
+    zones = (named,) if named else zones_of(request.number.e164)
     if not zones:
         if profile.block_unknown_region:
             return Block("unknown_time_zone")
         zones = ("UTC",)
-    later: list[tuple[datetime, str]] = []
-    later += _limits(request, profile)
-    base = max([now, *(until for until, _ in later)])
+    later = _limits(request, profile)
     opening = next_open(
-        zones, base, profile=profile, region=request.region, narrower=request.settings.calling_hours
+        zones,
+        max([now, *(until for until, _ in later)]),
+        week=narrowed(profile.hours, request.campaign.calling_hours),
+        closed=lambda day: profile.holidays_closed and bool(region) and is_holiday(region, day),
     )
     if opening is None:
         return Block("never_open")
     if opening > now:
-        reason = max(later)[1] if later and max(later)[0] >= opening else "calling_hours"
-        return Defer(opening, reason)
+        return Defer(opening, next((why for at, why in later if at >= opening), "calling_hours"))
     return Allow(
         profile.key,
         {
             "zones": list(zones[:4]),
+            "zone_from": "record" if named else "number",
+            "region": region,
+            "purpose": request.purpose.value,
+            "mode": request.mode.value,
+            "caller_id": request.caller_id,
+            "consent": request.person.consent,
             "attempts": len(history.person_attempts),
             "last": (max(history.person_attempts).isoformat() if history.person_attempts else None),
         },
@@ -98,10 +146,11 @@ def check(request: Request, profile: RulesProfile) -> Verdict:
 
 
 def _limits(request: Request, profile: RulesProfile) -> list[tuple[datetime, str]]:
+    """Each limit that is in force now: until when, and why; the latest first."""
     history, now = request.history, request.now
     attempts = sorted({*history.person_attempts, *history.number_attempts})
     later: list[tuple[datetime, str]] = []
-    gap = max(profile.minimum_gap, request.settings.min_gap)
+    gap = max(profile.minimum_gap, request.campaign.min_gap)
     if gap and attempts:
         later.append((attempts[-1] + timedelta(seconds=gap), "minimum_gap"))
     if profile.person_attempts:
@@ -109,75 +158,10 @@ def _limits(request: Request, profile: RulesProfile) -> list[tuple[datetime, str
         recent = [at for at in attempts if at > now - span]
         if len(recent) >= profile.person_attempts:
             later.append((recent[-profile.person_attempts] + span, "attempt_limit"))
-    if profile.abandon_rest_hours and history.last_abandon and not request.assisted:
+    if profile.abandon_rest_hours and history.last_abandon and not request.mode.assisted:
         rest = timedelta(hours=profile.abandon_rest_hours)
         later.append((history.last_abandon + rest, "rest_after_abandon"))
-    if profile.machine_rest_hours and history.last_machine and not request.assisted:
+    if profile.machine_rest_hours and history.last_machine and not request.mode.assisted:
         rest = timedelta(hours=profile.machine_rest_hours)
         later.append((history.last_machine + rest, "rest_after_machine"))
-    return [(until, reason) for until, reason in later if until > now]
-
-
-@lru_cache(maxsize=1024)
-def _zone(name: str) -> ZoneInfo | None:
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        return None
-
-
-@lru_cache(maxsize=4096)
-def _is_holiday(region: str, day: date) -> bool:
-    try:
-        return day in holidays.country_holidays(region, years=day.year)
-    except NotImplementedError:
-        return False
-
-
-def is_open(
-    zone: str,
-    at: datetime,
-    *,
-    profile: RulesProfile,
-    region: str,
-    narrower: tuple[tuple[int, int], ...] = (),
-) -> bool:
-    """Whether the local time of `zone` at `at` lies inside all calling hours."""
-    info = _zone(zone)
-    if info is None:
-        return False
-    local = at.astimezone(info)
-    minute = local.hour * 60 + local.minute
-    if not any(a <= minute < b for a, b in profile.hours[local.weekday()]):
-        return False
-    if narrower and not any(a <= minute < b for a, b in narrower):
-        return False
-    return not (profile.holidays_closed and region and _is_holiday(region, local.date()))
-
-
-def next_open(
-    zones: tuple[str, ...],
-    start: datetime,
-    *,
-    profile: RulesProfile,
-    region: str,
-    narrower: tuple[tuple[int, int], ...] = (),
-) -> datetime | None:
-    """The first moment from `start` on at which the window is open in *every* candidate zone.
-
-    Windows open and close on whole local minutes, and every offset in use is a whole number of
-    minutes, so that stepping by minutes misses nothing; hours are stepped first.
-    """
-
-    def all_open(at: datetime) -> bool:
-        return all(is_open(z, at, profile=profile, region=region, narrower=narrower) for z in zones)
-
-    if all_open(start):
-        return start
-    at = start.astimezone(UTC).replace(second=0, microsecond=0) + timedelta(minutes=1)
-    end = start + _HORIZON
-    while at < end:
-        if all_open(at):
-            return at
-        at += timedelta(minutes=1)
-    return None
+    return sorted(((until, why) for until, why in later if until > now), reverse=True)

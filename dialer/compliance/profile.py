@@ -15,6 +15,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from dialer.compliance.hours import Week, week_of
+
 _LOOPBACK = ip_network("127.0.0.0/8")
 _FOLDER = Path(__file__).resolve().parent / "profiles"
 
@@ -40,15 +42,18 @@ class _File(_Strict):
 
 
 class _Rules(_Strict):
-    """The values, typed. Times of day are minutes after local midnight, [from, to)."""
+    """The values, typed. Times of day are minutes after local midnight, [from, to); a window that
+    closes before it opens passes midnight and belongs to the day on which it opens."""
 
     hours: tuple[tuple[tuple[Minute, Minute], ...], ...] = Field(min_length=7, max_length=7)
     holidays_closed: bool
     abandon_cap: float = Field(ge=0, le=1)
     abandon_window: str
     abandon_hours: float = Field(gt=0)  # how far back the engine's ledger looks
-    connect_within: float = Field(gt=0)
-    minimum_ring: float = Field(ge=0)
+    connect_within: float = Field(gt=0)  # s
+    connect_from: str = Field(pattern="^(answer|greeting)$")  # where those seconds begin
+    minimum_ring: float = Field(ge=0)  # s
+    caller_id_required: bool
     person_attempts: int = Field(ge=0)  # 0 = no limit
     person_attempts_hours: float = Field(ge=0)
     minimum_gap: float = Field(ge=0)  # s between attempts to one person
@@ -65,12 +70,15 @@ class RulesProfile:
     name: str
     version: int
     laboratory: bool
-    hours: tuple[tuple[tuple[int, int], ...], ...]  # Monday first
+    hours: Week
     holidays_closed: bool
     abandon_cap: float
     abandon_hours: float
+    abandon_window: str
     connect_within: float
+    analysis_allowed: bool  # it takes longer than a window that is counted from the answer
     minimum_ring: float
+    caller_id_required: bool
     person_attempts: int
     person_attempts_hours: float
     minimum_gap: float
@@ -96,29 +104,33 @@ def known_profiles() -> tuple[str, ...]:
 @lru_cache(maxsize=32)
 def load_profile(name: str) -> RulesProfile:
     """The shipped profile; raises UnknownProfile, or ValueError for a broken file."""
+    return parse_profile(profile_text(name))
+
+
+def profile_text(name: str) -> str:
+    """The file itself, with marks and sources; raises UnknownProfile."""
     if name not in known_profiles():
         raise UnknownProfile(f"no rules profile {name!r}; known: {', '.join(known_profiles())}")
-    return parse_profile((_FOLDER / f"{name}.toml").read_text())
+    return (_FOLDER / f"{name}.toml").read_text()
 
 
 def parse_profile(text: str) -> RulesProfile:
     """A profile from its file's text; raises ValueError."""
     file = _File.model_validate(tomllib.loads(text))
     rules = _Rules.model_validate({key: item.value for key, item in file.rules.items()})
-    for day in rules.hours:
-        for opens, closes in day:
-            if opens >= closes:
-                raise ValueError(f"hours: {opens} is not before {closes}")
     return RulesProfile(
         name=file.name,
         version=file.version,
         laboratory=file.laboratory,
-        hours=rules.hours,
+        hours=week_of(rules.hours),
         holidays_closed=rules.holidays_closed,
         abandon_cap=rules.abandon_cap,
         abandon_hours=rules.abandon_hours,
+        abandon_window=rules.abandon_window,
         connect_within=rules.connect_within,
+        analysis_allowed=rules.connect_from == "greeting",
         minimum_ring=rules.minimum_ring,
+        caller_id_required=rules.caller_id_required,
         person_attempts=rules.person_attempts,
         person_attempts_hours=rules.person_attempts_hours,
         minimum_gap=rules.minimum_gap,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from dialer.compliance.check import Allow, Block, Defer, Request, check
+from dialer.compliance.check import Allow, Block, Defer, Mode, Number, Person, Request, check
 from dialer.compliance.profile import UnknownProfile, laboratory_allowed, load_profile
 from dialer.domain.campaign import CampaignSettings, CampaignView
 from dialer.domain.work import ClaimedLead
@@ -51,13 +51,13 @@ class Permission:
             return Refuse("laboratory_needs_loopback_trunks")
         verdict = check(
             Request(
-                number=lead.number,
-                region=lead.region,
-                zone=lead.zone,
-                consent=lead.consent,
-                assisted=agent is not None,
+                person=Person(lead.zone, lead.consent),
+                number=Number(lead.number, lead.region),
+                caller_id=campaign.settings.caller_id,
+                purpose=campaign.settings.purpose,
+                mode=Mode.of(campaign.settings.mode, agent_reserved=agent is not None),
+                campaign=campaign.settings,
                 history=lead.history,
-                settings=campaign.settings,
                 now=now,
             ),
             profile,

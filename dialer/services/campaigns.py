@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+from dialer.compliance.hours import every_day
 from dialer.compliance.profile import UnknownProfile, load_profile
 from dialer.domain.campaign import (
     CAMPAIGN,
@@ -21,7 +22,10 @@ from dialer.live.gateway import CommandGateway
 from dialer.store import admin
 from dialer.store.database import Database
 from dialer.store.leads import Inserted, NewLead, insert_leads
+from dialer.store.settings_codec import load_settings
 from telephony.clock import Clock
+
+_AT_WORK = (CampaignState.RUNNING.value, CampaignState.PAUSING.value)
 
 
 class Campaigns:
@@ -72,6 +76,8 @@ class Campaigns:
         _check(settings, dispositions or ())
         async with self._db.begin() as connection:
             row = await admin.campaign(connection, client_id, campaign_id)
+            if row["state"] in _AT_WORK:
+                _startable(settings)
             await admin.new_version(
                 connection,
                 client_id,
@@ -99,6 +105,8 @@ class Campaigns:
                 after = CAMPAIGN.next(state, event)
             except IllegalTransition as error:
                 raise Conflict(str(error), state=state.value) from None
+            if event is CampaignEvent.START:
+                _startable(load_settings(row["settings"]))
             await admin.move_campaign(
                 connection, campaign_id, before=state.value, after=after.value
             )
@@ -131,6 +139,12 @@ class Campaigns:
             pass
 
 
+def _startable(settings: CampaignSettings) -> None:
+    """What a draft may lack and a running campaign may not; raises Conflict."""
+    if load_profile(settings.rules_profile).caller_id_required and not settings.caller_id:
+        raise Conflict("caller_id: the rules profile asks for one before anybody is called")
+
+
 def _check(settings: CampaignSettings, dispositions: Sequence[DispositionCode]) -> None:
     try:
         profile = load_profile(settings.rules_profile)
@@ -144,8 +158,12 @@ def _check(settings: CampaignSettings, dispositions: Sequence[DispositionCode]) 
         raise Invalid(f"ring_timeout: the rules profile asks for {profile.minimum_ring} s")
     if settings.target_abandon > profile.abandon_cap:
         raise Invalid(f"target_abandon: the rules profile's cap is {profile.abandon_cap}")
-    if any(opens >= closes for opens, closes in settings.calling_hours):
-        raise Invalid("calling_hours: each window opens before it closes")
+    if settings.analyse and not profile.analysis_allowed:
+        raise Invalid("analyse: takes longer than the rules profile's window from the answer")
+    try:
+        every_day(settings.calling_hours)
+    except ValueError as error:
+        raise Invalid(f"calling_{error}") from None
     codes = [d.code for d in dispositions]
     if len(codes) != len(set(codes)):
         raise Invalid("dispositions: a code is there twice")

@@ -18,8 +18,9 @@ from tests.unit.api.house import PASSWORD, House
 pytestmark = pytest.mark.unit
 
 
-async def campaign(house: House, name: str = "spring") -> str:
-    made = await house.call("POST", "/campaigns", json={"name": name})
+async def campaign(house: House, name: str = "spring", **settings: Any) -> str:
+    values = {"caller_id": "+12125550199", **settings}
+    made = await house.call("POST", "/campaigns", json={"name": name, "settings": values})
     assert made.status_code == 201, made.text
     return str(made.json()["id"])
 
@@ -36,11 +37,12 @@ async def test_one_bad_lead_is_rejected_with_its_reason_and_the_rest_kept(house:
         {"number": "+12125550105", "name": "x" * 201},
         {"number": "+12125550106", "attributes": {"n": 2**60}},
         {"number": "+12125550107", "zone": "Europe/London", "consent": True},
+        {"number": "+12125550108", "zone": "Mars/Base"},
     ]
     done = await house.call("POST", f"/campaigns/{key}/leads", json={"name": "l", "leads": leads})
     assert done.status_code == 201
     assert done.json()["accepted"] == 2
-    assert [r["row"] for r in done.json()["rejected"]] == [1, 2, 3, 4, 5, 6, 7]
+    assert [r["row"] for r in done.json()["rejected"]] == [1, 2, 3, 4, 5, 6, 7, 9]
     assert all(r["reason"] for r in done.json()["rejected"])
     found = (await house.call("GET", "/customers?number=%2B12125550101")).json()["items"]
     assert [c["attributes"] for c in found] == [{"plan": "gold"}]
@@ -61,9 +63,31 @@ async def test_a_campaigns_states_are_kept(house: House) -> None:
     assert "got pause" in refused.json()["detail"]
     assert (await house.call("POST", f"/campaigns/{key}/start")).json()["state"] == "running"
     changed = await house.call(
-        "PUT", f"/campaigns/{key}/settings", json={"settings": {"mode": "preview"}}
+        "PUT",
+        f"/campaigns/{key}/settings",
+        json={"settings": {"mode": "preview", "caller_id": "+12125550199"}},
     )
     assert changed.json()["version"] == 2
+    silent = await house.call("PUT", f"/campaigns/{key}/settings", json={"settings": {}})
+    assert silent.status_code == 409, "a running campaign must keep its caller id"
+
+
+async def test_rules_that_a_campaign_breaks_are_named(house: House) -> None:
+    for settings, word in [
+        ({"connect_window": 3}, "connect_window"),
+        ({"ring_timeout": 10}, "ring_timeout"),
+        ({"target_abandon": 0.04}, "target_abandon"),
+        ({"rules_profile": "uk", "analyse": True}, "analyse"),
+        ({"rules_profile": "nowhere"}, "rules profile"),
+        ({"calling_hours": [[600, 600]]}, "hours"),
+    ]:
+        body = {"name": "a", "settings": settings}
+        refused = await house.call("POST", "/campaigns", json=body)
+        assert (refused.status_code, word in refused.json()["detail"]) == (422, True), refused.text
+    key = await campaign(house, "night", caller_id="", calling_hours=[[1320, 120]])
+    refused = await house.call("POST", f"/campaigns/{key}/start")
+    assert refused.status_code == 409
+    assert "caller_id" in refused.json()["detail"]
 
 
 async def test_a_repeated_write_is_done_once(house: House) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -9,14 +10,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dialer.compliance.check import Allow, Block, Defer, Request, Verdict, check
+from dialer.compliance.check import (
+    Allow,
+    Block,
+    Defer,
+    Mode,
+    Number,
+    Person,
+    Request,
+    Verdict,
+    check,
+)
 from dialer.compliance.profile import (
     UnknownProfile,
     known_profiles,
     laboratory_allowed,
     load_profile,
 )
-from dialer.domain.campaign import CampaignSettings
+from dialer.domain.campaign import CampaignSettings, DialMode, Purpose
 from dialer.domain.numbers import BadNumber, parse_number, zones_of
 from dialer.domain.work import ContactHistory
 
@@ -34,17 +45,18 @@ def ask(
     campaign: CampaignSettings | None = None,
     number: str = "+12125550100",
     region: str = "US",
-    assisted: bool = False,
+    mode: Mode = Mode.PROGRESSIVE,
+    caller_id: str = "+12125550199",
 ) -> Verdict:
     return check(
         Request(
-            number=number,
-            region=region,
-            zone=zone,
-            consent=False,
-            assisted=assisted,
+            person=Person(zone),
+            number=Number(number, region),
+            caller_id=caller_id,
+            purpose=Purpose.SERVICE,
+            mode=mode,
+            campaign=campaign or CampaignSettings(),
             history=history or ContactHistory(),
-            settings=campaign or CampaignSettings(),
             now=now,
         ),
         load_profile(profile),
@@ -120,7 +132,7 @@ def test_attempt_limit_and_gap() -> None:
 def test_rest_after_abandon_unless_an_agent_is_reserved() -> None:
     history = ContactHistory(last_abandon=NOON - timedelta(hours=1))
     assert isinstance(ask("uk", zone="Europe/London", history=history), Defer)
-    assert isinstance(ask("uk", zone="Europe/London", history=history, assisted=True), Allow)
+    assert isinstance(ask("uk", zone="Europe/London", history=history, mode=Mode.MANUAL), Allow)
 
 
 def test_campaign_hours_only_narrow() -> None:
@@ -134,6 +146,122 @@ def test_campaign_hours_only_narrow() -> None:
 def test_unknown_country_is_blocked_and_the_laboratory_allows() -> None:
     assert ask(number="+99912345678", region="", zone=None) == Block("unknown_region")
     assert isinstance(ask("laboratory", number="+12000000000", region="", zone=None), Allow)
+
+
+def test_a_profile_that_asks_for_a_caller_id_gets_one() -> None:
+    assert ask(caller_id="") == Block("no_caller_id")
+    assert isinstance(ask("laboratory", caller_id=""), Allow)
+
+
+def test_a_zone_that_is_none_does_not_open_or_close_anything() -> None:
+    """The record's word is no zone: the number's candidates hold, all of them."""
+    verdict = ask(zone="Mars/Base", number="+12125550100")
+    assert isinstance(verdict, Allow)
+    assert (verdict.inputs["zones"], verdict.inputs["zone_from"]) == (
+        ["America/New_York"],
+        "number",
+    )
+
+
+def test_the_modes_of_rules() -> None:
+    assert Mode.of(DialMode.RATIO, agent_reserved=False) is Mode.PREDICTIVE
+    assert Mode.of(DialMode.PROGRESSIVE, agent_reserved=False) is Mode.PROGRESSIVE
+    assert Mode.of(DialMode.PROGRESSIVE, agent_reserved=True) is Mode.MANUAL
+    assert Mode.of(DialMode.PREVIEW, agent_reserved=True) is Mode.PREVIEW
+
+
+def test_the_verdict_keeps_its_inputs() -> None:
+    verdict = ask(history=ContactHistory(person_attempts=(NOON - timedelta(days=2),)))
+    assert isinstance(verdict, Allow)
+    assert verdict.compact() == {
+        "verdict": "allow",
+        "profile": "us_tsr@1",
+        "zones": ["America/New_York"],
+        "zone_from": "record",
+        "region": "US",
+        "purpose": "service",
+        "mode": "progressive",
+        "caller_id": "+12125550199",
+        "consent": False,
+        "attempts": 1,
+        "last": "2026-03-02T18:00:00+00:00",
+    }
+
+
+def test_holidays_are_closed_where_the_profile_says_so() -> None:
+    profile = replace(load_profile("us_tsr"), holidays_closed=True)
+    independence = datetime(2025, 7, 4, 16, tzinfo=UTC)
+    request = Request(
+        Person("America/New_York"), Number("+12125550100", "US"), "+12125550199",
+        Purpose.SERVICE, Mode.PROGRESSIVE, CampaignSettings(), ContactHistory(), independence,
+    )  # fmt: skip
+    verdict = check(request, profile)
+    assert verdict == Defer(datetime(2025, 7, 5, 12, tzinfo=UTC), "calling_hours")
+
+
+MOMENTS = st.integers(0, 366 * 86_400_000_000).map(
+    lambda us: datetime(2026, 1, 1, tzinfo=UTC) + timedelta(microseconds=us)
+)
+PAST = st.lists(st.integers(0, 5 * 86400), max_size=6).map(sorted)
+WINDOWS = st.lists(
+    st.tuples(st.integers(0, 1439), st.integers(0, 1440)).filter(lambda w: w[0] != w[1]), max_size=2
+).map(tuple)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    now=MOMENTS,
+    name=st.sampled_from(["us_tsr", "uk", "laboratory"]),
+    person=PAST,
+    number=PAST,
+    abandoned=st.none() | st.integers(0, 4 * 86400),
+    machine=st.none() | st.integers(0, 4 * 86400),
+    gap=st.sampled_from([0.0, 1.5, 3600.0, 90 * 86400.0]),
+    windows=WINDOWS,
+    mode=st.sampled_from(list(Mode)),
+    called=st.sampled_from(
+        [("+12125550100", "US", None), ("+18005550100", "US", None), ("+442079460958", "GB", None),
+         ("+61400123456", "AU", None), ("+12125550100", "US", "Pacific/Apia")]
+    ),
+)  # fmt: skip
+def test_defer_is_later_than_now_and_the_same_question_is_then_allowed(
+    now: datetime,
+    name: str,
+    person: list[int],
+    number: list[int],
+    abandoned: int | None,
+    machine: int | None,
+    gap: float,
+    windows: tuple[tuple[int, int], ...],
+    mode: Mode,
+    called: tuple[str, str, str | None],
+) -> None:
+    def ago(seconds: int | None) -> datetime | None:
+        return None if seconds is None else now - timedelta(seconds=seconds)
+
+    history = ContactHistory(
+        person_attempts=tuple(now - timedelta(seconds=s) for s in person),
+        number_attempts=tuple(now - timedelta(seconds=s) for s in number),
+        last_abandon=ago(abandoned),
+        last_machine=ago(machine),
+    )
+    campaign = CampaignSettings(min_gap=gap, calling_hours=windows)
+
+    def again(at: datetime) -> Verdict:
+        return ask(
+            name, now=at, zone=called[2], history=history, campaign=campaign,
+            number=called[0], region=called[1], mode=mode,
+        )  # fmt: skip
+
+    verdict = again(now)
+    if isinstance(verdict, Defer):
+        assert verdict.until > now
+        assert verdict.until.tzinfo is not None
+        assert isinstance(again(verdict.until), Allow)
+        assert not isinstance(again(verdict.until - timedelta(microseconds=1)), Allow)
+    elif isinstance(verdict, Block):
+        assert verdict == Block("never_open")
+        assert windows
 
 
 @pytest.mark.parametrize(
