@@ -246,24 +246,29 @@ def configure_logs(settings: Settings) -> None:
     logging.basicConfig(level=max(level, logging.WARNING), stream=sys.stderr)
 
 
+def http_config(app: Any, *, host: str, port: int) -> uvicorn.Config:
+    """How the API is served. No access log: addresses of recordings are signed, and secret."""
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        ws="websockets-sansio",
+        ws_max_size=64 * 1024,
+        ws_ping_interval=10.0,  # an agent whose machine vanished is noticed within 20 s
+        ws_ping_timeout=10.0,
+        timeout_graceful_shutdown=3,
+    )
+
+
 async def serve(settings: Settings) -> int:
     """Run until SIGINT or SIGTERM; returns the exit code."""
     configure_logs(settings)
     await asyncio.to_thread(upgrade, settings.database_url)
     runtime = Runtime(settings)
     await runtime.start()
-    server = uvicorn.Server(
-        uvicorn.Config(
-            runtime.app,
-            host=settings.host,
-            port=settings.port,
-            log_config=None,
-            access_log=False,
-            ws="websockets-sansio",
-            ws_max_size=64 * 1024,
-            timeout_graceful_shutdown=3,
-        )
-    )
+    server = uvicorn.Server(http_config(runtime.app, host=settings.host, port=settings.port))
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -5,28 +5,30 @@ After `auth` the server sends a snapshot, or, to one who resumes, exactly what w
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 import orjson
 from fastapi import APIRouter, WebSocket
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 from starlette.websockets import WebSocketDisconnect
 
-from api.models import Note, Number, Text, Word
+from api.ws.messages import COMMANDS
 from api.ws.session import (
     GONE,
     POLICY,
     Closed,
+    close,
     command,
     pump,
     receive,
     refuse,
     reply,
+    send,
     sign_in,
+    standing,
     together,
+    until,
 )
 from dialer.domain.errors import DialerError, Invalid
 from dialer.live.feed import Seq
@@ -40,48 +42,6 @@ router = APIRouter()
 _MOST_COMMANDS = 50  # in a burst; refilled at ten a second
 
 
-class _Data(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class _Nothing(_Data):
-    pass
-
-
-class _Pause(_Data):
-    reason: Text = ""
-
-
-class _Disposition(_Data):
-    call_id: UUID
-    code: Word
-    note: Note = ""
-    form: dict[Annotated[str, Field(max_length=60)], Text | int | float | bool | None] = Field(
-        default_factory=dict, max_length=100
-    )
-    callback_at: Annotated[str, Field(max_length=40)] | None = None
-    callback_mine: bool = False
-    then: Literal["ready", "pause"] = "ready"
-
-
-class _ManualCall(_Data):
-    campaign_id: UUID
-    number: Number | None = None
-    lead_id: UUID | None = None
-
-
-COMMANDS: dict[str, type[_Data]] = {
-    "sign_in": _Nothing,
-    "sign_out": _Nothing,
-    "ready": _Nothing,
-    "pause": _Pause,
-    "hang_up": _Nothing,
-    "disposition": _Disposition,
-    "manual_call": _ManualCall,
-    "preview_dial": _Nothing,
-    "preview_skip": _Nothing,
-    "snapshot": _Nothing,
-}
 _open: dict[UUID, WebSocket] = {}  # one socket per agent: the newest
 
 
@@ -91,26 +51,22 @@ async def agent_socket(socket: WebSocket) -> None:
     await socket.accept()
     agent: Any = None
     try:
-        who, resume = await sign_in(socket, deps.auth)
+        who, token, resume = await sign_in(socket, deps.auth)
         who.require("agent")
         async with deps.database.begin() as connection:
             agent = await admin.agent_of_account(connection, who.account_id)
         if agent is None:
             raise Closed(POLICY, "this account has no agent")
-        if (older := _open.pop(agent["id"], None)) is not None:
-            with contextlib.suppress(RuntimeError, WebSocketDisconnect):
-                await older.close(GONE, "opened elsewhere")
-        _open[agent["id"]] = socket
-        left = who.expires - deps.clock.now().timestamp()
-        async with asyncio.timeout(max(left, 0.1)):
-            await _serve(socket, deps, agent, resume)
+        older, _open[agent["id"]] = _open.get(agent["id"]), socket
+        if older is not None:
+            await close(older, GONE, "opened elsewhere")
+        await until(
+            who.expires, _serve(socket, deps, agent, token=token, resume=resume), clock=deps.clock
+        )
     except Closed as closed:
-        with contextlib.suppress(RuntimeError):
-            await socket.close(closed.code, closed.reason)
+        await close(socket, closed.code, closed.reason)
     except DialerError as error:
-        await socket.close(POLICY, error.detail[:100])
-    except TimeoutError:
-        await socket.close(POLICY, "the token has expired")
+        await close(socket, POLICY, error.detail)
     except WebSocketDisconnect:
         pass
     finally:
@@ -118,31 +74,43 @@ async def agent_socket(socket: WebSocket) -> None:
             del _open[agent["id"]]
 
 
-async def _serve(socket: WebSocket, deps: Deps, agent: Any, resume: Seq | None) -> None:
+async def _serve(
+    socket: WebSocket, deps: Deps, agent: Any, *, token: str, resume: Seq | None
+) -> None:
     topic = f"agent:{agent['id']}"
     subscription = deps.feed.subscribe(topic, resume)
     try:
-        if subscription.missed:
-            await _snapshot(socket, deps, agent)
-        await together(pump(socket, subscription), _commands(socket, deps, agent), name=topic)
+        after = await _snapshot(socket, deps, agent) if subscription.missed else None
+        await together(
+            pump(socket, subscription, after=after),
+            _commands(socket, deps, agent),
+            standing(deps.auth, token),
+            name=topic,
+        )
     finally:
         subscription.close()
 
 
-async def _snapshot(socket: WebSocket, deps: Deps, agent: Any) -> None:
-    """The state as a message of its own, numbered as the newest it includes."""
+async def _snapshot(socket: WebSocket, deps: Deps, agent: Any) -> Seq:
+    """The state as a message of its own, numbered as the newest it includes; what comes after that
+    number is not in it, what came before is."""
     seq = deps.feed.last(f"agent:{agent['id']}")
     try:
         data: Any = await _call(deps, agent, "snapshot", {})
+        seq = Seq.parse(data.pop("seq"))
     except DialerError as error:
-        data = {"state": "unavailable", "reason": error.detail}
+        data = {
+            "state": "unavailable", "reason": error.detail, "since": None, "pending": None,
+            "call": None, "preview": None, "campaigns": [],
+        }  # fmt: skip
     frame = {
         "type": "snapshot",
         "seq": str(seq),
         "at": deps.clock.now().isoformat(),
         "data": data,
     }
-    await socket.send_text(orjson.dumps(frame, default=str).decode())
+    await send(socket, orjson.dumps(frame, default=str).decode())
+    return seq
 
 
 async def _commands(socket: WebSocket, deps: Deps, agent: Any) -> None:
@@ -161,7 +129,7 @@ async def _commands(socket: WebSocket, deps: Deps, agent: Any) -> None:
             answer = reply(message.id, await _call(deps, agent, message.type, data))
         except DialerError as error:
             answer = refuse(message_id, error)
-        await socket.send_text(answer)
+        await send(socket, answer)
 
 
 def _validated(kind: str, data: dict[str, Any]) -> dict[str, Any]:

@@ -3,36 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import orjson
+import structlog
 from fastapi import WebSocket
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 from starlette.websockets import WebSocketDisconnect
 
-from api.auth import Auth, Caller
+from api.auth import Auth as Authenticator
+from api.auth import Caller
 from api.problems import describe
-from dialer.domain.errors import DialerError, Invalid
+from api.ws.messages import Auth, Command
+from dialer.domain.errors import DialerError, Invalid, Unauthenticated
 from dialer.live.feed import Seq, SlowSubscriber, Subscription
+from telephony.clock import Clock
+
+log = structlog.get_logger(__name__)
 
 _AUTH_SECONDS = 5.0
+_SEND_SECONDS = 10.0  # what a reader may stand still
+_CLOSE_SECONDS = 1.0
+STANDING_SECONDS = 30.0  # between looks whether the account still stands
 _MOST_BYTES = 64 * 1024
 POLICY, TRY_AGAIN, GONE = 1008, 1013, 4000
-
-
-class AuthMessage(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    type: Literal["auth"]
-    token: Annotated[str, Field(max_length=4096)]
-    resume: Annotated[str, Field(max_length=40)] | None = None
-
-
-class CommandMessage(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    type: Annotated[str, Field(pattern=r"^[a-z_]{1,40}$")]
-    id: Annotated[str, Field(max_length=60, pattern=r"^[A-Za-z0-9_.\-]*$")] = ""
-    data: dict[str, Any] = Field(default_factory=dict)
 
 
 class Closed(Exception):
@@ -57,13 +53,13 @@ async def receive(socket: WebSocket) -> Any:
         raise Closed(POLICY, "expected JSON") from None
 
 
-async def sign_in(socket: WebSocket, auth: Auth) -> tuple[Caller, Seq | None]:
-    """The caller of the first message, and where they left off; raises Closed."""
+async def sign_in(socket: WebSocket, auth: Authenticator) -> tuple[Caller, str, Seq | None]:
+    """The caller and token of the first message, and where they left off; raises Closed."""
     try:
         raw = await asyncio.wait_for(receive(socket), _AUTH_SECONDS)
-        message = AuthMessage.model_validate(raw)
+        message = Auth.model_validate(raw)
         who = await auth.authenticate(message.token)
-        return who, Seq.parse(message.resume) if message.resume else None
+        return who, message.token, Seq.parse(message.resume) if message.resume else None
     except TimeoutError:
         raise Closed(POLICY, "no auth message came") from None
     except (ValidationError, ValueError):
@@ -72,14 +68,43 @@ async def sign_in(socket: WebSocket, auth: Auth) -> tuple[Caller, Seq | None]:
         raise Closed(POLICY, error.detail) from None
 
 
-async def pump(socket: WebSocket, subscription: Subscription) -> None:
-    """Send what the feed has until the socket or the subscriber gives up."""
+async def send(socket: WebSocket, text: str) -> None:
+    """Send, unless the other side has stopped reading; raises Closed."""
+    try:
+        await asyncio.wait_for(socket.send_text(text), _SEND_SECONDS)
+    except TimeoutError:
+        raise Closed(TRY_AGAIN, "too slow; come back and resume") from None
+
+
+async def close(socket: WebSocket, code: int, reason: str) -> None:
+    """Say why, if anybody is there to hear it; never raises, never waits long."""
+    with contextlib.suppress(RuntimeError, WebSocketDisconnect, TimeoutError):
+        await asyncio.wait_for(socket.close(code, reason[:120]), _CLOSE_SECONDS)
+
+
+async def pump(socket: WebSocket, subscription: Subscription, *, after: Seq | None = None) -> None:
+    """Send what the feed has, beyond `after`, until the socket or the subscriber gives up."""
     try:
         while True:
             for message in await subscription.wait():
-                await socket.send_text(message.frame.decode())
+                seq = message.seq
+                if after is None or seq.epoch != after.epoch or seq.n > after.n:
+                    await send(socket, message.frame.decode())
     except SlowSubscriber:
         raise Closed(TRY_AGAIN, "too slow; come back and resume") from None
+
+
+async def standing(auth: Authenticator, token: str) -> None:
+    """Raise Closed when the account was disabled or the token signed out meanwhile."""
+    while True:
+        await asyncio.sleep(STANDING_SECONDS)
+        try:
+            await auth.authenticate(token)
+        except Unauthenticated as error:
+            raise Closed(POLICY, error.detail) from None
+        except Exception:
+            # Without the database nobody can be asked; conversations go on.
+            log.warning("standing unknown", action="standing_unknown", exc_info=True)
 
 
 async def together(*parts: Coroutine[Any, Any, None], name: str) -> None:
@@ -95,6 +120,16 @@ async def together(*parts: Coroutine[Any, Any, None], name: str) -> None:
         task.result()
 
 
+async def until(moment: float, work: Coroutine[Any, Any, None], *, clock: Clock) -> None:
+    """Run a socket's work until the token's end (Unix seconds); raises Closed then."""
+    left = moment - clock.now().timestamp()
+    try:
+        async with asyncio.timeout(max(left, 0.1)):
+            await work
+    except TimeoutError:
+        raise Closed(POLICY, "the token has expired") from None
+
+
 def reply(message_id: str, data: Any) -> str:
     return orjson.dumps({"type": "reply", "id": message_id, "ok": True, "data": data}).decode()
 
@@ -105,9 +140,11 @@ def refuse(message_id: str, error: DialerError) -> str:
     ).decode()
 
 
-def command(raw: Any) -> CommandMessage:
+def command(raw: Any) -> Command:
     """A command message; raises Invalid."""
     try:
-        return CommandMessage.model_validate(raw)
+        return Command.model_validate(raw)
     except ValidationError as error:
-        raise Invalid(error.errors()[0]["msg"][:200]) from None
+        first = error.errors()[0]
+        where = "/".join(str(p)[:60] for p in first["loc"])
+        raise Invalid(f"{where}: {first['msg']}"[:300]) from None

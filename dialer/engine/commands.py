@@ -45,12 +45,13 @@ class Commands:
         clock: Clock,
         node_for: Callable[[Agent], str],
         refresh: Callable[[], Awaitable[None]],
-        figures: Callable[[], Mapping[str, Any]],
+        figures: Callable[[UUID | None], Mapping[str, Any]],
+        last_seq: Callable[[str], object],
     ) -> None:
         self._campaigns, self._desk, self._calls = campaigns, desk, calls
         self._router, self._hopper, self._assisted = router, hopper, assisted
         self._put, self._clock, self._node_for = put, clock, node_for
-        self._refresh, self._figures = refresh, figures
+        self._refresh, self._figures, self._last_seq = refresh, figures, last_seq
         self._agent_table: Mapping[str, Callable[[Agent, Payload], Awaitable[Payload]]] = {
             "agent.sign_in": self._sign_in,
             "agent.sign_out": self._sign_out,
@@ -73,7 +74,8 @@ class Commands:
             await self._refresh()
             return {}
         if command == "pool.figures":
-            return self._figures()
+            client_id = payload.get("client_id")
+            return self._figures(_uuid(payload, "client_id") if client_id else None)
         if command == "pool.do_not_call":
             return self.do_not_call(_uuid(payload, "client_id"), list(payload["numbers"]))
         if command == "call.hang_up":
@@ -214,6 +216,8 @@ class Commands:
     async def _snapshot(self, agent: Agent, payload: Payload) -> Payload:
         call = agent.call or agent.last_call
         return {
+            # Read with the state, so that a screen knows which messages it already includes.
+            "seq": str(self._last_seq(f"agent:{agent.id}")),
             **self._desk.describe(agent),
             "call": (
                 {**self._router.pop(call), "state": call.state.value} if call is not None else None

@@ -182,7 +182,8 @@ class PoolEngine:
             clock=clock,
             node_for=self._node_for,
             refresh=self.refresh,
-            figures=lambda: self.figures(None),
+            figures=self.figures,
+            last_seq=feed.last,
         )
         self._release_gateway: Any = None
 

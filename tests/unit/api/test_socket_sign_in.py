@@ -24,7 +24,7 @@ class Socket:
 
 async def test_a_signed_out_token_opens_no_socket(house: House) -> None:
     socket = cast(WebSocket, Socket(await house.token("agent")))
-    who, resume = await sign_in(socket, house.deps.auth)
+    who, _, resume = await sign_in(socket, house.deps.auth)
     assert (who.login, resume) == ("agent", None)
     assert (await house.call("DELETE", "/tokens", login="agent")).status_code == 204
     with pytest.raises(Closed):
