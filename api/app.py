@@ -20,6 +20,7 @@ from api.routes import (
     campaigns,
     customers,
     health,
+    lists,
     live,
     recordings,
     tokens,
@@ -30,6 +31,7 @@ from dialer.domain.ids import NewId
 from dialer.jobs.storage import RecordingStorage
 from dialer.live.feed import Feed
 from dialer.live.gateway import CommandGateway
+from dialer.services.accounts import Accounts
 from dialer.services.agents import Agents
 from dialer.services.campaigns import Campaigns
 from dialer.store.database import Database
@@ -48,12 +50,14 @@ class Deps:
     auth: Auth
     campaigns: Campaigns
     agents: Agents
+    accounts: Accounts
     registry: CollectorRegistry
     ready: Callable[[], Awaitable[dict[str, Any]]]
     body_bytes: int
     upload_rows: int
     storage: RecordingStorage | None = None
     address_seconds: int = 300
+    region: str | None = None  # of numbers that come without a country
 
 
 def create_app(deps: Deps) -> FastAPI:
@@ -74,6 +78,7 @@ def create_app(deps: Deps) -> FastAPI:
         accounts,
         administration,
         campaigns,
+        lists,
         customers,
         agents,
         calls,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from math import isfinite
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Generic, Literal, TypeVar
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -81,6 +81,16 @@ Number = Annotated[str, Field(min_length=3, max_length=40, pattern=r"^[0-9+() ./
 
 class Model(BaseModel):
     model_config = ConfigDict(extra="forbid")
+
+
+Row = TypeVar("Row", bound=BaseModel)
+
+
+class Page(BaseModel, Generic[Row]):
+    """Rows, and the cursor of the next page: null on the last one."""
+
+    items: list[Row]
+    next: str | None
 
 
 class SignIn(Model):
@@ -275,7 +285,17 @@ class Agent(BaseModel):
     name: str
     endpoint: str
     node: str
-    phone_password: str | None = None  # shown once, when the phone is made
+    login: str | None = None
+    disabled: bool = False
+    campaigns: list[UUID] = Field(default_factory=list)
+    phone_password: str | None = None  # shown once, when it is made
+
+
+class ChangedAgent(Model):
+    """Only what is named is changed. A disabled agent is signed out after the call at hand."""
+
+    name: Title | None = None
+    disabled: bool | None = None
 
 
 class Assignment(Model):
@@ -286,6 +306,14 @@ class NewAccount(Model):
     login: Word
     password: Annotated[str, Field(min_length=8, max_length=200)]
     role: Literal["admin", "supervisor", "quality", "agent", "integration"]
+
+
+class ChangedAccount(Model):
+    """Only what is named is changed."""
+
+    role: Literal["admin", "supervisor", "quality", "agent", "integration"] | None = None
+    disabled: bool | None = None
+    password: Annotated[str, Field(min_length=8, max_length=200)] | None = None
 
 
 class Account(BaseModel):
@@ -321,6 +349,20 @@ class Call(BaseModel):
     verdict: dict[str, Any]
 
 
-class Calls(BaseModel):
-    items: list[Call]
-    next: str | None
+class CallInFull(Call):
+    """An attempt with all that is known of it."""
+
+    lead_id: UUID
+    caller_id: str
+    node: str
+    sent_at: datetime | None
+    ringing_at: datetime | None
+    message_played: bool | None
+    cause: int | None = Field(description="Q.850")
+    tech_cause: str | None = Field(description="The network's own word, such as a SIP status.")
+    ended_by: str | None
+    form: dict[str, Any] | None
+    wrap_up_seconds: float | None
+    settings_version: int
+    script_version: int
+    form_version: int

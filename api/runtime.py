@@ -30,6 +30,7 @@ from dialer.jobs.recordings import RecordingMover
 from dialer.jobs.storage import RecordingStorage
 from dialer.live.feed import Feed
 from dialer.live.gateway import LocalGateway
+from dialer.services.accounts import Accounts
 from dialer.services.agents import Agents
 from dialer.services.campaigns import Campaigns
 from dialer.store import admin
@@ -112,12 +113,19 @@ class Runtime:
                     nodes=[node.name for node in settings.nodes],
                     provision=self._provision,
                 ),
+                accounts=Accounts(
+                    self.database,
+                    clock=self.clock,
+                    new_id=self.new_id,
+                    hash_password=self.auth.hash,
+                ),
                 registry=self.registry,
                 ready=self.checks,
                 body_bytes=settings.body_bytes,
                 upload_rows=settings.upload_rows,
                 storage=self.storage,
                 address_seconds=settings.recordings.address_seconds,
+                region=settings.region or None,
             )
         )
 

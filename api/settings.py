@@ -7,7 +7,7 @@ import secrets
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -19,52 +19,66 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
 class NodeSettings(_Strict):
     """One Asterisk node and its manager interface."""
 
     name: Name
+    """How trunks and agents name it."""
     host: str = "127.0.0.1"
-    port: int = 5038
+    """Where its AMI listens; on loopback, or a private link: AMI is not encrypted."""
+    port: Annotated[int, Field(ge=1, le=65535)] = 5038
+    """AMI's port."""
     user: str = "dialer"
+    """The account for call control; it needs no `command`, no `system`."""
     secret: SecretStr
+    """Its secret."""
     provision_user: str = "provision"
-    provision_secret: SecretStr = SecretStr("")  # '' = phones are provisioned by other means
+    """The account that has phones read again: `config` only, so that call control has it not."""
+    provision_secret: SecretStr = SecretStr("")
+    """Its secret; empty: phones are provisioned by other means."""
     record_user: str = "recorder"
-    record_secret: SecretStr = SecretStr("")  # '' = nothing is recorded on this node
-    phones_file: Path | None = None  # the included PJSIP file, where the dialer can write it
-    recordings: Path | None = None  # the node's recording folder as seen from here
-    cel: Path | None = None  # the node's call event log as seen from here
+    """The account for MixMonitor, for which Asterisk asks the right `system`."""
+    record_secret: SecretStr = SecretStr("")
+    """Its secret; empty: nothing is recorded on this node."""
+    phones_file: Path | None = None
+    """The included PJSIP file with the agents' phones, where the dialer can write it."""
+    recordings: Path | None = None
+    """The node's recording folder as seen from here; recordings are moved from it."""
+    cel: Path | None = None
+    """The node's call event log as seen from here: tells after a crash how calls went on."""
 
 
 class TrunkSettings(_Strict):
-    """One way out; `lines` simultaneous calls, `calls_per_second` new ones."""
+    """One way out."""
 
     name: Name
+    """How campaigns name it; the PJSIP endpoint's name."""
     node: Name
+    """The node it is configured on."""
     host: str
+    """Where it leads; the laboratory's rules allow calls only while all are in 127.0.0.0/8."""
     lines: Annotated[int, Field(ge=1, le=100_000)] = 100
+    """Calls at the same time: what the carrier sells; more are refused and burn leads."""
     calls_per_second: Annotated[float, Field(gt=0, le=10_000)] = 20.0
+    """New calls a second: carriers cut off who is faster."""
     prefixes: tuple[str, ...] = ("+",)
+    """Beginnings of the numbers that may go out here; anything else does not."""
 
 
 class RecordingStorage(_Strict):
     """Where recordings go from the nodes."""
 
-    url: str = ""  # file:///... or s3://bucket/...; '' = a folder in the state folder
-    key: SecretStr = SecretStr("")  # 64 hex digits: encrypts at rest; '' = kept as recorded
-    poll: Annotated[float, Field(gt=0)] = 2.0  # between looks for recordings that wait
-    address_seconds: Annotated[int, Field(ge=1, le=3600)] = 300  # a signed address works so long
-
-    @field_validator("key")
-    @classmethod
-    def _is_a_key(cls, key: SecretStr) -> SecretStr:
-        text = key.get_secret_value()
-        if text and (len(text) != 64 or not set(text.lower()) <= set("0123456789abcdef")):
-            raise ValueError("expected 64 hex digits")
-        return key
+    url: str = ""
+    """`file:///...` or `s3://bucket/...`; empty: a folder in the state folder."""
+    key: SecretStr = SecretStr("")
+    """64 hex digits: recordings are encrypted with it at rest; empty: kept as recorded."""
+    poll: Annotated[float, Field(gt=0)] = 2.0
+    """Seconds between looks for recordings that wait; they are in no hurry."""
+    address_seconds: Annotated[int, Field(ge=1, le=3600)] = 300
+    """Seconds a signed address works: long enough to listen, too short to pass around."""
 
 
 def state_folder() -> Path:
@@ -77,26 +91,48 @@ class Settings(BaseSettings):
     """All settings. Seconds unless said otherwise."""
 
     model_config = SettingsConfigDict(
-        env_prefix="DIALER_", env_nested_delimiter="__", extra="forbid"
+        env_prefix="DIALER_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        use_attribute_docstrings=True,
     )
 
-    database: str = ""  # SQLAlchemy URL; '' = SQLite in the state folder
-    host: str = "127.0.0.1"  # where the API listens; the world is a proxy's business
+    database: str = ""
+    """SQLAlchemy address, `postgresql+asyncpg://...` for production; empty: SQLite in the state
+    folder, for one node."""
+    host: str = "127.0.0.1"
+    """Where the API listens. The world, and TLS, are a proxy's business."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    """The API's port; 0: any free one."""
     folder: Path = Field(default_factory=state_folder)
+    """What the dialer keeps on disk: `$XDG_STATE_HOME/dialer`, or `~/.local/state/dialer`."""
     nodes: tuple[NodeSettings, ...] = ()
+    """The Asterisk nodes, as a JSON list. None: the API runs, and nothing is dialed."""
     trunks: tuple[TrunkSettings, ...] = ()
-    secret: SecretStr = SecretStr("")  # signs tokens; '' = made once, kept in the state folder
-    token_seconds: Annotated[int, Field(ge=60, le=7 * 86400)] = 8 * 3600  # a working day
-    body_bytes: Annotated[int, Field(ge=1024)] = 32 * 1024 * 1024  # largest request
-    upload_rows: Annotated[int, Field(ge=1)] = 50_000  # rows of one upload
-    log_level: str = "INFO"
+    """The ways out, as a JSON list."""
+    secret: SecretStr = SecretStr("")
+    """At least 32 characters; signs tokens and recordings' addresses. Empty: made once and kept in
+    the state folder. Several dialer nodes need the same one."""
+    token_seconds: Annotated[int, Field(ge=60, le=7 * 86400)] = 8 * 3600
+    """Seconds a sign-in lasts: a working day."""
+    body_bytes: Annotated[int, Field(ge=1024)] = 32 * 1024 * 1024
+    """Bytes of the largest request: an upload of 50,000 rows fits; more would fill memory."""
+    upload_rows: Annotated[int, Field(ge=1)] = 50_000
+    """Rows of one upload: calls are routed on the same processor meanwhile."""
+    log_level: Annotated[str, Field(pattern="(?i)^(debug|info|warning|error)$")] = "INFO"
+    """DEBUG, INFO, WARNING or ERROR."""
     log_json: bool = True
-    redis: SecretStr = SecretStr("")  # redis://...; '' = the bus stays inside this process
-    region: Annotated[str, Field(pattern="^([A-Z]{2})?$")] = ""  # of numbers without +; '' = refuse
-    lease_seconds: Annotated[float, Field(gt=2, le=120)] = 10.0  # a dead owner's pool waits so long
+    """JSON lines for machines, or plain ones for people."""
+    redis: SecretStr = SecretStr("")
+    """`redis://...`, the bus between dialer nodes; empty: the bus stays inside this process."""
+    region: Annotated[str, Field(pattern="^([A-Z]{2})?$")] = ""
+    """Country (ISO) of numbers that come without one; empty: such numbers are refused."""
+    lease_seconds: Annotated[float, Field(gt=2, le=120)] = 10.0
+    """Seconds a pool belongs to its owner without renewal: a dead owner's pool waits so long."""
     recordings: RecordingStorage = RecordingStorage()
-    drain: float = 20.0  # at a stop, conversations may go on this long
+    """Where recordings go."""
+    drain: Annotated[float, Field(ge=0, le=3600)] = 20.0
+    """Seconds that conversations may go on when the dialer is told to stop."""
 
     @classmethod
     def settings_customise_sources(

@@ -10,10 +10,10 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
 from api.deps import AdminOnly, ForCampaigns, parts
-from api.models import Model, Title
+from api.models import Model, Page, Title
 from api.paging import Cursor, Limit, following, place
 from dialer.domain.errors import Forbidden
-from dialer.store import access, admin, audit
+from dialer.store import access, admin, audit, directory
 
 router = APIRouter(prefix="/api/v1", tags=["administration"])
 
@@ -46,19 +46,18 @@ class Entry(BaseModel):
     details: dict[str, Any]
 
 
-class Entries(BaseModel):
-    items: list[Entry]
-    next: str | None
-
-
 @router.get("/clients")
-async def list_clients(who: AdminOnly, request: Request) -> list[Client]:
-    """All clients for the house's administrators, else one's own."""
+async def list_clients(
+    who: AdminOnly, request: Request, cursor: Cursor = None, limit: Limit = 100
+) -> Page[Client]:
+    """All clients for the house's administrators, else one's own. Oldest first."""
     async with parts(request).database.begin() as connection:
-        house = await access.house(connection)
-        rows = await admin.clients(connection)
-    seen = [row for row in rows if who.client_id in (house, row["id"])]
-    return [Client(**{k: row[k] for k in Client.model_fields}) for row in seen]
+        only = None if who.client_id == await access.house(connection) else who.client_id
+        rows = await directory.clients(connection, only, after=place(cursor), limit=limit)
+    return Page(
+        items=[Client(**{k: row[k] for k in Client.model_fields}) for row in rows],
+        next=following(rows, limit, "created_at", "id"),
+    )
 
 
 @router.post("/clients", status_code=201)
@@ -76,20 +75,28 @@ async def add_client(body: NewClient, who: AdminOnly, request: Request) -> Clien
 
 
 @router.get("/pools")
-async def list_pools(who: ForCampaigns, request: Request) -> list[Pool]:
+async def list_pools(
+    who: ForCampaigns, request: Request, cursor: Cursor = None, limit: Limit = 100
+) -> Page[Pool]:
+    """Oldest first."""
     async with parts(request).database.begin() as connection:
-        rows = await admin.pools(connection, who.client_id)
-    return [Pool(id=row["id"], name=row["name"]) for row in rows]
+        rows = await directory.pools(
+            connection, who.client_id, after=place(cursor, [UUID]), limit=limit
+        )
+    return Page(
+        items=[Pool(id=row["id"], name=row["name"]) for row in rows],
+        next=following(rows, limit, "id"),
+    )
 
 
 @router.get("/audit")
 async def list_audit(
     who: AdminOnly, request: Request, cursor: Cursor = None, limit: Limit = 100
-) -> Entries:
+) -> Page[Entry]:
     """Newest first."""
     async with parts(request).database.begin() as connection:
-        rows = await audit.entries(connection, who.client_id, before=place(cursor), limit=limit)
-    return Entries(
+        rows = await audit.entries(connection, who.client_id, after=place(cursor), limit=limit)
+    return Page(
         items=[Entry(**{k: row[k] for k in Entry.model_fields}) for row in rows],
-        next=following(rows, limit, at="at"),
+        next=following(rows, limit, "at", "id"),
     )

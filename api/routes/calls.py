@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel
 
 from api.deps import ForCalls, ForDoNotCall, parts
-from api.models import Blocked, Call, Calls
-from api.paging import Cursor, Limit, following, place
+from api.models import Blocked, Call, CallInFull, Page
+from api.paging import Cursor, Limit, following, moment, place
 from dialer.domain.call import Outcome
 from dialer.domain.errors import Invalid
 from dialer.domain.numbers import BadNumber, parse_number
 from dialer.domain.work import DoNotCall
-from dialer.store import admin
+from dialer.store import admin, call_log
 from dialer.store.writes import block_numbers
 
 router = APIRouter(prefix="/api/v1", tags=["calls"])
+
+
+def _seen(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **row,
+        "disposition": row["code"],
+        "agent_id": row["spoke_with"] or row["agent_id"],
+    }
 
 
 @router.get("/calls")
@@ -27,29 +37,32 @@ async def list_calls(
     campaign_id: UUID | None = None,
     number: Annotated[str | None, Query(max_length=20, pattern=r"^\+[0-9]{3,19}$")] = None,
     outcome: Outcome | None = None,
+    disposition: Annotated[str | None, Query(pattern=r"^[a-z][a-z0-9_\-]{0,39}$")] = None,
     cursor: Cursor = None,
     limit: Limit = 100,
-) -> Calls:
-    """Attempts, newest first; `next` is the cursor of the following page."""
+) -> Page[Call]:
+    """Attempts, newest first."""
     async with parts(request).database.begin() as connection:
-        rows = await admin.calls(
+        rows = await call_log.calls(
             connection,
             who.client_id,
             campaign_id=campaign_id,
             number=number,
             outcome=outcome.value if outcome else None,
-            before=place(cursor),
+            disposition=disposition,
+            after=place(cursor),
             limit=limit,
         )
-    items = [
-        Call(
-            **{k: row[k] for k in Call.model_fields if k not in ("disposition", "agent_id")},
-            disposition=row["code"],
-            agent_id=row["spoke_with"] or row["agent_id"],
-        )
-        for row in rows
-    ]
-    return Calls(items=items, next=following([dict(row) for row in rows], limit, at="intended_at"))
+    items = [Call(**{k: v for k, v in _seen(r).items() if k in Call.model_fields}) for r in rows]
+    return Page(items=items, next=following(rows, limit, "intended_at", "id"))
+
+
+@router.get("/calls/{call_id}")
+async def get_call(call_id: UUID, who: ForCalls, request: Request) -> CallInFull:
+    """One attempt: why it was allowed, how it went, and what the agent said of it."""
+    async with parts(request).database.begin() as connection:
+        row = await call_log.call(connection, who.client_id, call_id)
+    return CallInFull(**{k: v for k, v in _seen(row).items() if k in CallInFull.model_fields})
 
 
 @router.post("/calls/{call_id}/hang-up", status_code=204)
@@ -57,40 +70,64 @@ async def hang_up(call_id: UUID, who: ForCalls, request: Request) -> None:
     """End a live call."""
     deps = parts(request)
     async with deps.database.begin() as connection:
-        row = await admin.call(connection, who.client_id, call_id)
+        row = await call_log.call(connection, who.client_id, call_id)
     await deps.gateway.call(row["pool_id"], "call.hang_up", {"call_id": str(call_id)})
+
+
+class BlockedNumber(BaseModel):
+    """A number that is not called, since when, and who said so."""
+
+    number: str
+    source: str
+    at: datetime
+
+
+class Checked(BaseModel):
+    number: str
+    blocked: bool
+    since: datetime | None
+
+
+class Added(BaseModel):
+    number: str
+
+
+def _number(text: str, region: str | None) -> str:
+    try:
+        return parse_number(text, region=region).e164
+    except BadNumber as error:
+        raise Invalid(f"number: {error}") from None
 
 
 @router.get("/do-not-call")
 async def list_blocked(
-    who: ForDoNotCall, request: Request, limit: Annotated[int, Query(ge=1, le=1000)] = 100
-) -> list[dict[str, Any]]:
-    """The newest entries."""
+    who: ForDoNotCall, request: Request, cursor: Cursor = None, limit: Limit = 100
+) -> Page[BlockedNumber]:
+    """Newest first."""
     async with parts(request).database.begin() as connection:
-        rows = await admin.numbers_blocked(connection, who.client_id, limit)
-    return [{"number": r["number"], "source": r["source"], "at": r["at"]} for r in rows]
+        rows = await call_log.blocked(
+            connection, who.client_id, after=place(cursor, [moment, str]), limit=limit
+        )
+    return Page(
+        items=[BlockedNumber(**{k: row[k] for k in BlockedNumber.model_fields}) for row in rows],
+        next=following(rows, limit, "at", "number"),
+    )
 
 
 @router.post("/do-not-call/check")
-async def check_blocked(body: Blocked, who: ForDoNotCall, request: Request) -> dict[str, Any]:
+async def check_blocked(body: Blocked, who: ForDoNotCall, request: Request) -> Checked:
     """Whether a number may not be called, and since when."""
-    try:
-        number = parse_number(body.number, region=body.region).e164
-    except BadNumber as error:
-        raise Invalid(f"number: {error}") from None
+    number = _number(body.number, body.region or parts(request).region)
     async with parts(request).database.begin() as connection:
         since = await admin.blocked_since(connection, who.client_id, number)
-    return {"number": number, "blocked": since is not None, "since": since}
+    return Checked(number=number, blocked=since is not None, since=since)
 
 
 @router.post("/do-not-call", status_code=201)
-async def block(body: Blocked, who: ForDoNotCall, request: Request) -> dict[str, str]:
+async def block(body: Blocked, who: ForDoNotCall, request: Request) -> Added:
     """Never call this number again: at once, in every queue."""
     deps = parts(request)
-    try:
-        number = parse_number(body.number, region=body.region).e164
-    except BadNumber as error:
-        raise Invalid(f"number: {error}") from None
+    number = _number(body.number, body.region or deps.region)
     entry = DoNotCall(who.client_id, number, None, "client", "api", deps.clock.now())
     async with deps.database.begin() as connection:
         await block_numbers(connection, [entry])
@@ -100,4 +137,4 @@ async def block(body: Blocked, who: ForDoNotCall, request: Request) -> dict[str,
         "pool.do_not_call",
         {"client_id": str(who.client_id), "numbers": [number]},
     )
-    return {"number": number}
+    return Added(number=number)

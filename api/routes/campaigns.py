@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from fastapi import APIRouter, Request
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from api.deps import ForCampaigns, ForLeads, parts
 from api.models import (
     Campaign,
     ChangedCampaign,
+    Disposition,
     LeadRow,
     NewCampaign,
+    Page,
     Rejected,
     Upload,
     Uploaded,
 )
-from dialer.domain.campaign import CampaignEvent
+from api.paging import Cursor, Limit, following, place
+from dialer.domain.campaign import CampaignEvent, CampaignState
 from dialer.domain.errors import TooLarge
 from dialer.domain.numbers import BadNumber, parse_number
-from dialer.store import admin
+from dialer.store import admin, campaign_parts
 from dialer.store.leads import NewLead
 
 router = APIRouter(prefix="/api/v1/campaigns", tags=["campaigns"])
@@ -35,11 +39,53 @@ def _campaign(row: Any) -> Campaign:
     return Campaign(**{key: row[key] for key in Campaign.model_fields})
 
 
+class Version(BaseModel):
+    """Settings as they were from `created_at` on; calls name the version they were placed under."""
+
+    version: int
+    settings: dict[str, Any]
+    dispositions: list[dict[str, Any]]
+    created_at: datetime
+
+
+class UsedDisposition(Disposition):
+    """A code of the campaign, and how often agents used it."""
+
+    used: int
+
+
+class UsedDispositions(BaseModel):
+    items: list[UsedDisposition]
+
+
+class CampaignCounts(BaseModel):
+    """Attempts by outcome (`open`: not over), leads by state."""
+
+    outcomes: dict[str, int]
+    leads: dict[str, int]
+    abandoned: int
+
+
 @router.get("")
-async def list_campaigns(who: ForCampaigns, request: Request) -> list[Campaign]:
+async def list_campaigns(
+    who: ForCampaigns,
+    request: Request,
+    state: CampaignState | None = None,
+    cursor: Cursor = None,
+    limit: Limit = 100,
+) -> Page[Campaign]:
+    """Oldest first."""
     async with parts(request).database.begin() as connection:
-        rows = await admin.campaigns(connection, who.client_id)
-    return [_campaign(row) for row in rows]
+        rows = await campaign_parts.campaigns(
+            connection,
+            who.client_id,
+            state=state.value if state else None,
+            after=place(cursor),
+            limit=limit,
+        )
+    return Page(
+        items=[_campaign(row) for row in rows], next=following(rows, limit, "created_at", "id")
+    )
 
 
 @router.post("", status_code=201)
@@ -79,6 +125,50 @@ async def change_settings(
     )
 
 
+@router.get("/{campaign_id}/versions")
+async def list_versions(
+    campaign_id: UUID,
+    who: ForCampaigns,
+    request: Request,
+    cursor: Cursor = None,
+    limit: Limit = 100,
+) -> Page[Version]:
+    """All settings the campaign ever had, newest first."""
+    async with parts(request).database.begin() as connection:
+        await admin.campaign(connection, who.client_id, campaign_id)
+        rows = await campaign_parts.versions(
+            connection,
+            who.client_id,
+            campaign_id,
+            after=place(cursor, [_version]),
+            limit=limit,
+        )
+    return Page(
+        items=[Version(**{k: row[k] for k in Version.model_fields}) for row in rows],
+        next=following(rows, limit, "version"),
+    )
+
+
+@router.get("/{campaign_id}/dispositions")
+async def list_dispositions(
+    campaign_id: UUID, who: ForCampaigns, request: Request
+) -> UsedDispositions:
+    """The codes agents choose from and how often they did (which: `GET /calls?disposition=`)."""
+    async with parts(request).database.begin() as connection:
+        row = await admin.campaign(connection, who.client_id, campaign_id)
+        used = await campaign_parts.said(connection, who.client_id, campaign_id)
+    return UsedDispositions(
+        items=[UsedDisposition(**d, used=used.get(d["code"], 0)) for d in row["dispositions"]]
+    )
+
+
+def _version(text: str) -> int:
+    value = int(text)
+    if not 0 <= value < 2**31:
+        raise ValueError("no version")
+    return value
+
+
 async def _move(campaign_id: UUID, event: CampaignEvent, who: Any, request: Request) -> Campaign:
     return _campaign(await parts(request).campaigns.move(who.client_id, campaign_id, event))
 
@@ -101,11 +191,12 @@ async def stop(campaign_id: UUID, who: ForCampaigns, request: Request) -> Campai
 
 
 @router.get("/{campaign_id}/figures")
-async def figures(campaign_id: UUID, who: ForCampaigns, request: Request) -> dict[str, Any]:
+async def figures(campaign_id: UUID, who: ForCampaigns, request: Request) -> CampaignCounts:
     """Attempts by outcome, leads by state, abandoned calls, from the records."""
     async with parts(request).database.begin() as connection:
         await admin.campaign(connection, who.client_id, campaign_id)
-        return await admin.campaign_figures(connection, who.client_id, campaign_id)
+        found = await admin.campaign_figures(connection, who.client_id, campaign_id)
+    return CampaignCounts(**found)
 
 
 @router.post("/{campaign_id}/leads", status_code=201)
@@ -123,7 +214,7 @@ async def upload_leads(
             await asyncio.sleep(0)  # calls are routed on this loop: an upload must not hold it
         try:
             row = LeadRow.model_validate(raw)
-            number = parse_number(row.number, region=body.region)
+            number = parse_number(row.number, region=body.region or parts(request).region)
         except ValidationError as error:
             first = error.errors()[0]
             where = "/".join(str(p)[:60] for p in first["loc"])

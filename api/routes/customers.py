@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import AfterValidator, AwareDatetime, BaseModel
 
 from api.deps import ForCampaigns, ForLeads, parts
-from api.models import Attributes, Model, Text, Zone, _printable
+from api.models import Attributes, Model, Page, Text, Zone, _printable
 from api.paging import Cursor, Limit, following, place
 from dialer.domain.errors import Invalid
 from dialer.domain.lead import LeadState
@@ -31,11 +31,6 @@ class Customer(BaseModel):
     attributes: dict[str, Any]
     numbers: list[str]
     created_at: datetime
-
-
-class Customers(BaseModel):
-    items: list[Customer]
-    next: str | None
 
 
 class ChangedCustomer(Model):
@@ -75,6 +70,13 @@ ExternalKey = Annotated[
 ]
 
 
+def _position(text: str) -> int:
+    value = int(text)
+    if not 0 <= value < 2**53:
+        raise ValueError("no position")
+    return value
+
+
 def _lead(row: dict[str, Any]) -> Lead:
     return Lead(**{key: row[key] for key in Lead.model_fields})
 
@@ -87,7 +89,7 @@ async def list_customers(
     external_key: ExternalKey = None,
     cursor: Cursor = None,
     limit: Limit = 100,
-) -> Customers:
+) -> Page[Customer]:
     """Newest first."""
     async with parts(request).database.begin() as connection:
         found = await rows.customers(
@@ -95,12 +97,12 @@ async def list_customers(
             who.client_id,
             number=number,
             external_key=external_key,
-            before=place(cursor),
+            after=place(cursor),
             limit=limit,
         )
-    return Customers(
+    return Page(
         items=[Customer(**{k: row[k] for k in Customer.model_fields}) for row in found],
-        next=following(found, limit, at="created_at"),
+        next=following(found, limit, "created_at", "id"),
     )
 
 
@@ -159,9 +161,9 @@ async def list_leads(
     who: ForLeads,
     request: Request,
     state: LeadState | None = None,
-    after: Annotated[int, Query(ge=0, le=2**53, description="Position of the last one seen.")] = 0,
+    cursor: Cursor = None,
     limit: Limit = 100,
-) -> list[Lead]:
+) -> Page[Lead]:
     """The campaign's leads in list order."""
     async with parts(request).database.begin() as connection:
         await admin.campaign(connection, who.client_id, campaign_id)
@@ -170,22 +172,26 @@ async def list_leads(
             who.client_id,
             campaign_id,
             state=state.value if state else None,
-            after=after,
+            after=place(cursor, [_position, UUID]),
             limit=limit,
         )
-    return [_lead(row) for row in found]
+    return Page(items=[_lead(row) for row in found], next=following(found, limit, "position", "id"))
 
 
 @router.get("/callbacks")
 async def list_callbacks(
-    who: ForCampaigns, request: Request, campaign_id: UUID | None = None, limit: Limit = 100
-) -> list[Lead]:
+    who: ForCampaigns,
+    request: Request,
+    campaign_id: UUID | None = None,
+    cursor: Cursor = None,
+    limit: Limit = 100,
+) -> Page[Lead]:
     """Agreed callbacks, the next one first."""
     async with parts(request).database.begin() as connection:
         found = await rows.callbacks(
-            connection, who.client_id, campaign_id=campaign_id, limit=limit
+            connection, who.client_id, campaign_id=campaign_id, after=place(cursor), limit=limit
         )
-    return [_lead(row) for row in found]
+    return Page(items=[_lead(row) for row in found], next=following(found, limit, "next_at", "id"))
 
 
 @router.put("/callbacks/{lead_id}")

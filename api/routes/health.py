@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import orjson
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from api.deps import parts
+from api.ws.description import describe
 
 router = APIRouter(tags=["health"])
 
@@ -26,6 +29,12 @@ async def ready(request: Request) -> Response:
         status_code=200 if good else 503,
         media_type="application/json",
     )
+
+
+@router.get("/api/v1/asyncapi.json", tags=["description"])
+async def asyncapi() -> dict[str, Any]:
+    """The websockets, described as AsyncAPI 3.0."""
+    return describe()
 
 
 @router.get("/metrics")

@@ -14,6 +14,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
 from api.deps import ForRecordings, parts
+from api.models import Page
 from api.paging import Cursor, Limit, following, place
 from dialer.domain.errors import NotFound, Unavailable
 from dialer.store import admin
@@ -34,11 +35,6 @@ class Recording(BaseModel):
     at: datetime
 
 
-class Recordings(BaseModel):
-    items: list[Recording]
-    next: str | None
-
-
 class Address(BaseModel):
     """Where the sound is; works without a token for `expires_in` seconds."""
 
@@ -53,13 +49,13 @@ async def list_recordings(
     campaign_id: UUID | None = None,
     cursor: Cursor = None,
     limit: Limit = 100,
-) -> Recordings:
+) -> Page[Recording]:
     """Newest first."""
     async with parts(request).database.begin() as connection:
         found = await rows.listed(
-            connection, who.client_id, campaign_id=campaign_id, before=place(cursor), limit=limit
+            connection, who.client_id, campaign_id=campaign_id, after=place(cursor), limit=limit
         )
-    return Recordings(
+    return Page(
         items=[
             Recording(
                 call_id=row["attempt_id"],
@@ -67,7 +63,7 @@ async def list_recordings(
             )
             for row in found
         ],
-        next=following(found, limit, at="at", row_id="attempt_id"),
+        next=following(found, limit, "at", "attempt_id"),
     )
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from uuid import UUID
 
+from fastapi import APIRouter, Request
+from pydantic import BaseModel
+
+from api.auth import SCOPES
 from api.deps import Anyone, parts
 from api.models import SignIn, Token
 
@@ -23,12 +27,23 @@ async def sign_out(who: Anyone, request: Request) -> None:
     await parts(request).auth.sign_out(who)
 
 
+class Me(BaseModel):
+    """The account behind a token, and what it may do."""
+
+    id: UUID
+    login: str
+    role: str
+    client_id: UUID
+    scopes: list[str]
+
+
 @router.get("/me")
-async def me(who: Anyone) -> dict[str, str]:
+async def me(who: Anyone) -> Me:
     """The account behind the token."""
-    return {
-        "id": str(who.account_id),
-        "login": who.login,
-        "role": who.role,
-        "client_id": str(who.client_id),
-    }
+    return Me(
+        id=who.account_id,
+        login=who.login,
+        role=who.role,
+        client_id=who.client_id,
+        scopes=sorted(SCOPES.get(who.role, ())),
+    )

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from dialer.domain.errors import Invalid, NotFound, Unavailable
+from dialer.domain.errors import Conflict, Invalid, NotFound, Unavailable
 from dialer.domain.ids import NewId
 from dialer.live.gateway import CommandGateway
-from dialer.store import admin
+from dialer.store import admin, directory
 from dialer.store.database import Database
 from telephony.clock import Clock
 from telephony.provision.phones import Phone, new_password
@@ -119,17 +119,102 @@ class Agents:
             row = await admin.agent(connection, client_id, agent_id)
         await self.tell_pools([row["pool_id"]], "pool.refresh", {})
 
+    async def link(
+        self, client_id: UUID, agent_id: UUID, campaign_id: UUID, *, works: bool
+    ) -> None:
+        """Whether the agent may work this campaign, the others left as they are."""
+        async with self._db.begin() as connection:
+            row = await admin.agent(connection, client_id, agent_id)
+            await admin.campaign(connection, client_id, campaign_id)
+            change = directory.link if works else directory.unlink
+            await change(connection, client_id, agent_id, campaign_id)
+        await self.tell_pools([row["pool_id"]], "pool.refresh", {})
+
+    async def change(
+        self,
+        client_id: UUID,
+        agent_id: UUID,
+        *,
+        who: str,
+        name: str | None = None,
+        disabled: bool | None = None,
+    ) -> dict[str, Any]:
+        """A name; or whether the agent may sign in. Who is disabled is signed out after the call at
+        hand, and their phone may not register any more."""
+        async with self._db.begin() as connection:
+            row = await directory.agent(connection, client_id, agent_id)
+            if disabled is not None and row["account_id"] is None:
+                raise Conflict("this agent has no account to disable: nobody can sign in as it")
+            if name is not None:
+                await directory.change_agent(connection, client_id, agent_id, {"name": name})
+            if disabled is not None:
+                await admin.update_account(connection, row["account_id"], {"disabled": disabled})
+                await self._note(
+                    connection, client_id, who, "agent.disabled" if disabled else "agent.enabled",
+                    agent_id,
+                )  # fmt: skip
+            row = await directory.agent(connection, client_id, agent_id)
+        if disabled:
+            await self.tell_pools(
+                [row["pool_id"]],
+                "agent.sign_out",
+                {"agent_id": str(agent_id), "reason": "disabled"},
+            )
+        if disabled is not None and row["node"]:
+            await self.provision(row["node"])
+        await self.tell_pools([row["pool_id"]], "pool.refresh", {})
+        return row
+
+    async def account_disabled(self, account_id: UUID) -> None:
+        """Whoever works under this account is signed out after the call at hand, phone and all."""
+        async with self._db.begin() as connection:
+            row = await admin.agent_of_account(connection, account_id)
+        if row is not None:
+            await self.tell_pools(
+                [row["pool_id"]],
+                "agent.sign_out",
+                {"agent_id": str(row["id"]), "reason": "disabled"},
+            )
+            if row["node"]:
+                await self.provision(row["node"])
+
+    async def new_phone_password(
+        self, client_id: UUID, agent_id: UUID, *, who: str
+    ) -> dict[str, Any]:
+        """The old one is worth nothing from now on. Raises Conflict for a phone without one."""
+        password = new_password()
+        async with self._db.begin() as connection:
+            row = await directory.agent(connection, client_id, agent_id)
+            if row["contact"]:
+                raise Conflict("this phone is called where it is: it has no password")
+            values = {"phone_password": password}
+            await directory.change_agent(connection, client_id, agent_id, values)
+            await self._note(connection, client_id, who, "agent.phone_password", agent_id)
+        if row["node"]:
+            await self.provision(row["node"])
+        return {**row, "phone_password": password}
+
+    async def _note(
+        self, connection: Any, client_id: UUID, who: str, action: str, agent_id: UUID
+    ) -> None:
+        await admin.note(
+            connection,
+            {
+                "id": self._new_id(),
+                "client_id": client_id,
+                "at": self._clock.now(),
+                "who": who,
+                "action": action,
+                "details": {"agent_id": str(agent_id)},
+            },
+        )
+
     async def provision(self, node: str) -> None:
         """Write all phones of a node and have Asterisk read them."""
         async with self._db.begin() as connection:
-            rows = await admin.agents(connection)
+            rows = await directory.phones(connection, node)
         await self._provision(
-            node,
-            [
-                Phone(row["endpoint"], row["phone_password"], row["contact"])
-                for row in rows
-                if row["node"] == node
-            ],
+            node, [Phone(r["endpoint"], r["phone_password"], r["contact"]) for r in rows]
         )
 
     async def tell_pools(
@@ -139,5 +224,5 @@ class Agents:
         for pool_id in pool_ids:
             try:
                 await self._gateway.call(pool_id, command, payload)
-            except Unavailable:
+            except (Unavailable, NotFound):  # an agent the engine does not know is not signed in
                 pass

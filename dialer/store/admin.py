@@ -111,6 +111,11 @@ _CAMPAIGN = (
 )  # fmt: skip
 
 
+def campaign_query() -> sa.Select[Any]:
+    """Campaigns with their present settings and dispositions."""
+    return _CAMPAIGN
+
+
 async def add_campaign(
     connection: AsyncConnection,
     *,
@@ -166,11 +171,6 @@ async def campaign(
 ) -> dict[str, Any]:
     query = _CAMPAIGN.where(t.campaign.c.id == campaign_id, t.campaign.c.client_id == client_id)
     return await _one(connection, query, "campaign")
-
-
-async def campaigns(connection: AsyncConnection, client_id: UUID) -> Rows:
-    query = _CAMPAIGN.where(t.campaign.c.client_id == client_id)
-    return (await connection.execute(query.order_by(t.campaign.c.created_at))).mappings().all()
 
 
 async def new_version(
@@ -275,49 +275,7 @@ async def assign(
         )
 
 
-# -- calls, recordings, audit
-
-
-async def calls(
-    connection: AsyncConnection,
-    client_id: UUID,
-    *,
-    campaign_id: UUID | None,
-    number: str | None,
-    outcome: str | None,
-    before: tuple[datetime, UUID] | None,
-    limit: int,
-) -> Rows:
-    """Attempts, newest first, with agent and disposition; `before` is the last row's place."""
-    a, c, d = t.attempt, t.conversation, t.disposition
-    spoke = sa.func.coalesce(c.c.agent_id, a.c.agent_id)  # or tried to: a manual call
-    query = (
-        sa.select(a, c.c.agent_id.label("spoke_with"), c.c.ended_by, d.c.code, d.c.note, d.c.form)
-        .outerjoin(c, c.c.attempt_id == a.c.id)
-        .outerjoin(d, sa.and_(d.c.attempt_id == a.c.id, d.c.agent_id == spoke))
-        .where(a.c.client_id == client_id)
-        .order_by(a.c.intended_at.desc(), a.c.id.desc())
-        .limit(limit)
-    )
-    if campaign_id is not None:
-        query = query.where(a.c.campaign_id == campaign_id)
-    if number is not None:
-        query = query.where(a.c.number == number)
-    if outcome is not None:
-        query = query.where(a.c.outcome == outcome)
-    if before is not None:
-        at, last = before
-        query = query.where(
-            sa.or_(a.c.intended_at < at, sa.and_(a.c.intended_at == at, a.c.id < last))
-        )
-    return (await connection.execute(query)).mappings().all()
-
-
-async def call(connection: AsyncConnection, client_id: UUID, call_id: UUID) -> dict[str, Any]:
-    query = sa.select(t.attempt).where(
-        t.attempt.c.id == call_id, t.attempt.c.client_id == client_id
-    )
-    return await _one(connection, query, "call")
+# -- recordings, audit
 
 
 async def recording(
@@ -341,15 +299,6 @@ async def update_recording(
 ) -> None:
     await connection.execute(
         sa.update(t.recording).where(t.recording.c.attempt_id == attempt_id).values(dict(values))
-    )
-
-
-async def numbers_blocked(connection: AsyncConnection, client_id: UUID, limit: int) -> Rows:
-    query = sa.select(t.do_not_call).where(t.do_not_call.c.client_id == client_id)
-    return (
-        (await connection.execute(query.order_by(t.do_not_call.c.at.desc()).limit(limit)))
-        .mappings()
-        .all()
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dialer.store import schema as t
+from dialer.store.pages import page
 
 _A = t.audit_log.c
 
@@ -18,16 +19,9 @@ async def entries(
     connection: AsyncConnection,
     client_id: UUID,
     *,
-    before: tuple[datetime, UUID] | None,
+    after: Sequence[Any] | None,
     limit: int,
 ) -> list[dict[str, Any]]:
-    query = (
-        sa.select(t.audit_log)
-        .where(_A.client_id == client_id)
-        .order_by(_A.at.desc(), _A.id.desc())
-        .limit(limit)
-    )
-    if before is not None:
-        at, last = before
-        query = query.where(sa.or_(_A.at < at, sa.and_(_A.at == at, _A.id < last)))
+    query = sa.select(t.audit_log).where(_A.client_id == client_id)
+    query = page(query, [_A.at, _A.id], after=after, limit=limit, newest_first=True)
     return [dict(row) for row in (await connection.execute(query)).mappings()]

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from dialer.domain.errors import Conflict, NotFound
 from dialer.domain.lead import LEAD, LeadEvent, LeadState
 from dialer.store import schema as t
+from dialer.store.pages import page
 
 _C, _N, _L = t.customer.c, t.phone_number.c, t.lead.c
 _BUSY = [LeadState.HOPPER.value, LeadState.DIALING.value]
@@ -28,25 +29,18 @@ async def customers(
     *,
     number: str | None,
     external_key: str | None,
-    before: tuple[datetime, UUID] | None,
+    after: Sequence[Any] | None,
     limit: int,
 ) -> list[dict[str, Any]]:
     """Newest first, each with its numbers."""
-    query = (
-        sa.select(t.customer)
-        .where(_C.client_id == client_id)
-        .order_by(_C.created_at.desc(), _C.id.desc())
-        .limit(limit)
-    )
+    query = sa.select(t.customer).where(_C.client_id == client_id)
     if external_key is not None:
         query = query.where(_C.external_key == external_key)
     if number is not None:
         query = query.where(
             _C.id.in_(sa.select(_N.customer_id).where(_N.client_id == client_id, _N.e164 == number))
         )
-    if before is not None:
-        at, last = before
-        query = query.where(sa.or_(_C.created_at < at, sa.and_(_C.created_at == at, _C.id < last)))
+    query = page(query, [_C.created_at, _C.id], after=after, limit=limit, newest_first=True)
     rows = [dict(row) for row in (await connection.execute(query)).mappings()]
     return await _with_numbers(connection, client_id, rows)
 
@@ -148,18 +142,22 @@ async def erase(
 
 
 async def callbacks(
-    connection: AsyncConnection, client_id: UUID, *, campaign_id: UUID | None, limit: int
+    connection: AsyncConnection,
+    client_id: UUID,
+    *,
+    campaign_id: UUID | None,
+    after: Sequence[Any] | None,
+    limit: int,
 ) -> list[dict[str, Any]]:
     """Agreed callbacks, the next one first."""
     query = (
         sa.select(t.lead, _C.name)
         .join(t.customer, _C.id == _L.customer_id)
         .where(_L.client_id == client_id, _L.state == LeadState.CALLBACK.value)
-        .order_by(_L.next_at, _L.id)
-        .limit(limit)
     )
     if campaign_id is not None:
         query = query.where(_L.campaign_id == campaign_id)
+    query = page(query, [_L.next_at, _L.id], after=after, limit=limit)
     return [dict(row) for row in (await connection.execute(query)).mappings()]
 
 
@@ -181,19 +179,18 @@ async def leads(
     campaign_id: UUID,
     *,
     state: str | None,
-    after: int,
+    after: Sequence[Any] | None,
     limit: int,
 ) -> list[dict[str, Any]]:
-    """A campaign's leads in list order, beyond position `after`."""
+    """A campaign's leads in list order."""
     query = (
         sa.select(t.lead, _C.name)
         .join(t.customer, _C.id == _L.customer_id)
-        .where(_L.client_id == client_id, _L.campaign_id == campaign_id, _L.position > after)
-        .order_by(_L.position)
-        .limit(limit)
+        .where(_L.client_id == client_id, _L.campaign_id == campaign_id)
     )
     if state is not None:
         query = query.where(_L.state == state)
+    query = page(query, [_L.position, _L.id], after=after, limit=limit)
     return [dict(row) for row in (await connection.execute(query)).mappings()]
 
 

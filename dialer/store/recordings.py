@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dialer.store import schema as t
+from dialer.store.pages import page
 
 _R = t.recording.c
 
@@ -56,19 +57,12 @@ async def listed(
     client_id: UUID,
     *,
     campaign_id: UUID | None,
-    before: tuple[datetime, UUID] | None,
+    after: Sequence[Any] | None,
     limit: int,
 ) -> Sequence[Mapping[str, Any]]:
     """A client's recordings, newest first."""
-    query = (
-        sa.select(t.recording)
-        .where(_R.client_id == client_id)
-        .order_by(_R.at.desc(), _R.attempt_id.desc())
-        .limit(limit)
-    )
+    query = sa.select(t.recording).where(_R.client_id == client_id)
     if campaign_id is not None:
         query = query.where(_R.campaign_id == campaign_id)
-    if before is not None:
-        at, attempt_id = before
-        query = query.where(sa.or_(_R.at < at, sa.and_(_R.at == at, _R.attempt_id < attempt_id)))
+    query = page(query, [_R.at, _R.attempt_id], after=after, limit=limit, newest_first=True)
     return [dict(row) for row in (await connection.execute(query)).mappings()]

@@ -33,6 +33,7 @@ from dialer.engine.settings import EngineSettings
 from dialer.jobs.storage import RecordingStorage
 from dialer.live.feed import Feed
 from dialer.live.gateway import LocalGateway
+from dialer.services.accounts import Accounts
 from dialer.services.agents import Agents
 from dialer.services.campaigns import Campaigns
 from dialer.services.setup import first_client
@@ -182,6 +183,7 @@ async def open_office(
             database, gateway=gateway, clock=clock, new_id=new_id, hash_password=auth.hash,
             nodes=["ast"], provision=provision,
         ),
+        accounts=Accounts(database, clock=clock, new_id=new_id, hash_password=auth.hash),
         campaigns=Campaigns(database, gateway=gateway, clock=clock, new_id=new_id),
         registry=registry, ready=ready, body_bytes=1 << 20, upload_rows=500,
         storage=RecordingStorage((folder / "store").as_uri(), key=b""),

@@ -60,6 +60,11 @@ async def day(screen: Screen, office: Office) -> None:
 
 async def test_cut_after_every_message_nothing_is_lost_or_repeated(office: Office) -> None:
     """The socket is cut each time one message was read; work goes on meanwhile and while away."""
+    async with asyncio.timeout(30):
+        await _cut_after_every_message(office)
+
+
+async def _cut_after_every_message(office: Office) -> None:
     other = await office.deps.auth.authenticate(office.token)
     topic, kept = f"agent:{office.agent}", []
     listener = office.feed.subscribe(topic, None)

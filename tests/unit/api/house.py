@@ -21,6 +21,7 @@ from dialer.domain.ids import id_source
 from dialer.jobs.storage import RecordingStorage
 from dialer.live.feed import Feed
 from dialer.live.gateway import LocalGateway
+from dialer.services.accounts import Accounts
 from dialer.services.agents import Agents
 from dialer.services.campaigns import Campaigns
 from dialer.store import admin
@@ -82,7 +83,9 @@ async def open_house(folder: Path) -> AsyncIterator[House]:
     )  # fmt: skip
     deps = Deps(
         database=database, gateway=gateway, feed=Feed(clock), clock=clock, new_id=new_id,
-        auth=auth, agents=agents, registry=CollectorRegistry(), ready=ready, body_bytes=BODY,
+        auth=auth, agents=agents,
+        accounts=Accounts(database, clock=clock, new_id=new_id, hash_password=auth.hash),
+        registry=CollectorRegistry(), ready=ready, body_bytes=BODY,
         upload_rows=500, storage=RecordingStorage((folder / "store").as_uri(), key=b"s" * 32),
         campaigns=Campaigns(database, gateway=gateway, clock=clock, new_id=new_id),
     )  # fmt: skip

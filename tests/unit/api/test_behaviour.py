@@ -106,7 +106,7 @@ async def test_a_repeated_write_is_done_once(house: House) -> None:
         "POST", "/campaigns", json={"name": "two"}, headers=headers, login="supervisor"
     )
     assert theirs.status_code == 201
-    assert len((await house.call("GET", "/campaigns")).json()) == 2
+    assert len((await house.call("GET", "/campaigns")).json()["items"]) == 2
 
 
 async def test_two_at_once_under_one_key_make_one(
@@ -246,7 +246,7 @@ async def test_a_person_being_called_is_not_erased_nor_rescheduled(house: House)
     key = await campaign(house)
     rows = [{"number": "+12125550101", "name": "Ada"}]
     await house.call("POST", f"/campaigns/{key}/leads", json={"name": "l", "leads": rows})
-    lead = (await house.call("GET", f"/campaigns/{key}/leads")).json()[0]
+    lead = (await house.call("GET", f"/campaigns/{key}/leads")).json()["items"][0]
     when = {"at": "2026-03-03T10:00:00+01:00"}
 
     async def put(state: str) -> None:
@@ -261,7 +261,7 @@ async def test_a_person_being_called_is_not_erased_nor_rescheduled(house: House)
     await put("retry")
     agreed = await house.call("PUT", f"/callbacks/{lead['id']}", json=when)
     assert (agreed.status_code, agreed.json()["state"]) == (200, "callback")
-    assert len((await house.call("GET", "/callbacks")).json()) == 1
+    assert len((await house.call("GET", "/callbacks")).json()["items"]) == 1
     past = {"at": "2026-03-01T10:00:00Z"}
     assert (await house.call("PUT", f"/callbacks/{lead['id']}", json=past)).status_code == 422
     assert (await house.call("DELETE", f"/callbacks/{lead['id']}")).status_code == 204
