@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from prometheus_client import CollectorRegistry
 
-from api import problems
+from api import openapi, problems
 from api.auth import Auth
 from api.idempotency import Idempotency
 from api.routes import (
@@ -60,6 +60,22 @@ class Deps:
     region: str | None = None  # of numbers that come without a country
 
 
+#: One module for each resource.
+PARTS = (
+    tokens,
+    accounts,
+    administration,
+    campaigns,
+    lists,
+    customers,
+    agents,
+    calls,
+    recordings,
+    live,
+    health,
+)
+
+
 def create_app(deps: Deps) -> FastAPI:
     """The ASGI application."""
     app = FastAPI(
@@ -73,19 +89,7 @@ def create_app(deps: Deps) -> FastAPI:
     )
     app.state.deps = deps
     problems.install(app)
-    for part in (
-        tokens,
-        accounts,
-        administration,
-        campaigns,
-        lists,
-        customers,
-        agents,
-        calls,
-        recordings,
-        live,
-        health,
-    ):
+    for part in PARTS:
         app.include_router(part.router)
     app.include_router(agent_socket.router)
     app.include_router(live_socket.router)
@@ -99,6 +103,7 @@ def create_app(deps: Deps) -> FastAPI:
         response.headers["Cache-Control"] = "no-store"
         return response
 
+    openapi.install(app)
     app.add_middleware(Idempotency, deps=deps)
     app.add_middleware(problems.BodyLimit, limit=deps.body_bytes)
     return app

@@ -97,11 +97,6 @@ class SignIn(Model):
     login: Word
     password: Annotated[str, Field(min_length=1, max_length=200)]
 
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={"examples": [{"login": "admin", "password": "correct horse"}]},
-    )
-
 
 class Token(Model):
     token: str
@@ -185,18 +180,6 @@ class NewCampaign(Model):
     )
     pool_id: UUID | None = None
 
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={
-            "examples": [
-                {
-                    "name": "Spring",
-                    "settings": {"mode": "progressive", "caller_id": "+12125550100"},
-                }
-            ]
-        },
-    )
-
 
 class ChangedCampaign(Model):
     settings: Settings
@@ -223,25 +206,6 @@ class Upload(Model):
     name: Title
     region: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] | None = None
     leads: Annotated[list[dict[str, Any]], Field(min_length=1)]
-
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={
-            "examples": [
-                {
-                    "name": "march",
-                    "leads": [
-                        {
-                            "number": "+12125550100",
-                            "name": "Ada Example",
-                            "external_key": "c-1",
-                            "attributes": {"balance": 12.5},
-                        }
-                    ],
-                }
-            ]
-        },
-    )
 
 
 class LeadRow(Model):

@@ -19,32 +19,47 @@ log = structlog.get_logger(__name__)
 _TITLES = {404: "not-found", 405: "method-not-allowed", 413: "too-large", 400: "bad-request"}
 
 
-def _documented(what: str) -> dict[str, Any]:
+def _documented(status: int, slug: str, detail: str, what: str, **more: Any) -> dict[str, Any]:
     schema = {
         "type": "object",
         "required": ["type", "title", "status", "detail"],
         "properties": {
-            "type": {"type": "string", "example": "/problems/conflict"},
+            "type": {"type": "string"},
             "title": {"type": "string"},
             "status": {"type": "integer"},
             "detail": {"type": "string"},
         },
     }
-    return {"description": what, "content": {"application/problem+json": {"schema": schema}}}
+    title = slug.replace("-", " ").capitalize()
+    example = {"type": f"/problems/{slug}", "title": title, "status": status, "detail": detail}
+    media = {"schema": schema, "example": {**example, **more}}
+    return {"description": what, "content": {"application/problem+json": media}}
 
+
+_WHERE: dict[str, Any] = {"errors": [{"where": "body/name", "what": "Field required"}]}
+
+_STATE: dict[str, Any] = {"state": "draft"}
+_NOTHING: dict[str, Any] = {}
 
 #: For every operation's description: what any of them may answer besides success.
 RESPONSES: dict[int | str, dict[str, Any]] = {
-    400: _documented("Not readable: no JSON, or a bad header"),
-    401: _documented("Sign in first"),
-    403: _documented("The role lacks the scope"),
-    404: _documented("Not there, or not yours"),
-    409: _documented("Conflict with the present state"),
-    413: _documented("Too large"),
-    422: _documented("The request does not fit; `errors` says where"),
-    429: _documented("Too many tries"),
-    503: _documented("Temporarily unavailable"),
-}
+    status: _documented(status, slug, detail, what, **more)
+    for status, slug, detail, what, more in [
+        (400, "bad-request", "the body is not JSON", "No JSON, or a bad header", _NOTHING),
+        (401, "unauthenticated", "a bearer token is needed", "Sign in first", _NOTHING),
+        (403, "forbidden", "this needs the scope 'calls'", "The role lacks the scope", _NOTHING),
+        (404, "not-found", "no such campaign", "Not there, or not yours", _NOTHING),
+        (409, "conflict", "campaign in draft: expected one of make_ready, start, stop, got pause",
+         "Conflict with the present state", _STATE),
+        (413, "too-large", "at most 33554432 bytes", "Too large", _NOTHING),
+        (422, "invalid", "the request does not fit",
+         "The request does not fit; `errors` says where", _WHERE),
+        (429, "too-many", "too many wrong passwords; try again in some minutes",
+         "Too many tries", _NOTHING),
+        (503, "unavailable", "no engine runs this pool at the moment",
+         "Temporarily unavailable", _NOTHING),
+    ]
+}  # fmt: skip
 
 
 def problem(status: int, slug: str, title: str, detail: str, **fields: Any) -> Response:

@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel
 
 from api.deps import parts
 from api.ws.description import describe
 
+_METRICS = 'dialer_agents{pool="0198c0de-...",state="ready"} 3.0'
+
 router = APIRouter(tags=["health"])
 
 
+class Alive(BaseModel):
+    status: Literal["ok"] = "ok"
+
+
+class Ready(BaseModel):
+    """Each part's state: `ok`, or what is wrong."""
+
+    status: Literal["ok", "not ready"]
+    checks: dict[str, str]
+
+
 @router.get("/healthz")
-async def alive() -> dict[str, str]:
-    return {"status": "ok"}
+async def alive() -> Alive:
+    """The process lives. Restart it when this does not answer."""
+    return Alive()
 
 
-@router.get("/readyz")
+@router.get("/readyz", response_model=Ready)
 async def ready(request: Request) -> Response:
     """200 when the database answers, a node is up and the pools are owned; else 503 with why."""
     checks = await parts(request).ready()
@@ -37,6 +53,11 @@ async def asyncapi() -> dict[str, Any]:
     return describe()
 
 
-@router.get("/metrics")
+@router.get(
+    "/metrics",
+    response_class=PlainTextResponse,
+    responses={200: {"content": {"text/plain": {"example": _METRICS}}}},
+)
 async def metrics(request: Request) -> Response:
+    """For Prometheus. No numbers and no names of people; keep it off the public network."""
     return Response(generate_latest(parts(request).registry), media_type=CONTENT_TYPE_LATEST)

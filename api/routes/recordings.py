@@ -10,12 +10,13 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Request
-from fastapi.responses import StreamingResponse
+from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel
 
 from api.deps import ForRecordings, parts
 from api.models import Page
 from api.paging import Cursor, Limit, following, place
+from api.problems import problem
 from dialer.domain.errors import NotFound, Unavailable
 from dialer.store import admin
 from dialer.store import recordings as rows
@@ -106,14 +107,18 @@ async def recording_address(call_id: UUID, who: ForRecordings, request: Request)
 @router.get(
     "/recordings/{call_id}/sound",
     response_class=StreamingResponse,
-    responses={200: {"content": {"audio/wav": {}}}, 206: {"content": {"audio/wav": {}}}},
+    responses={
+        200: {"content": {"audio/wav": {}}},
+        206: {"description": "The bytes asked for", "content": {"audio/wav": {}}},
+        416: {"description": "No such bytes", "content": {"application/problem+json": {}}},
+    },
 )
 async def sound(
     call_id: UUID,
     request: Request,
     signature: Annotated[str, Query(max_length=1000)],
     wanted: Annotated[str | None, Header(alias="Range", max_length=100)] = None,
-) -> StreamingResponse:
+) -> Response:
     """The sound itself, whole or a range of bytes. The signature is the permission."""
     deps = parts(request)
     client_id, login = deps.auth.open_address(signature, call_id)
@@ -122,9 +127,9 @@ async def sound(
     headers = {"Accept-Ranges": "bytes"}
     span = _span(wanted, size)
     if span is None:
-        return StreamingResponse(
-            iter(()), status_code=416, headers={"Content-Range": f"bytes */{size}"}
-        )
+        refused = problem(416, "no-such-range", "No such range", f"there are {size} bytes")
+        refused.headers["Content-Range"] = f"bytes */{size}"
+        return refused
     start, end = span
     partial = (start, end) != (0, size)
     if partial:

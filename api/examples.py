@@ -1,0 +1,142 @@
+"""One example of every request and answer, for the interface's description. Tests hold them to the
+models they stand for.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+_ID = "0198c0de-0000-7000-8000-00000000000{}".format
+_AT = "2026-03-02T15:04:05Z"
+_CODE = {
+    "code": "success", "label": "Success", "contact": True, "effective": True, "success": True,
+    "refusal": False, "complaint": False, "callback": False, "final": True, "do_not_call": False,
+    "retry_delay": 86400.0,
+}  # fmt: skip
+_SETTINGS = {
+    "mode": "progressive", "caller_id": "+12125550199", "rules_profile": "us_tsr",
+    "ring_timeout": 25.0, "connect_window": 2.0, "wrap_up": 60.0, "max_attempts": 6,
+}  # fmt: skip
+_CALL = {
+    "id": _ID(1), "campaign_id": _ID(2), "customer_id": _ID(3), "number": "+12125550100",
+    "mode": "progressive", "trunk": "carrier", "outcome": "ended_by_customer",
+    "intended_at": _AT, "answered_at": "2026-03-02T15:04:12Z",
+    "connected_at": "2026-03-02T15:04:12.004Z", "ended_at": "2026-03-02T15:06:40Z",
+    "agent_id": _ID(4), "disposition": "success", "note": "sends the form",
+    "rules_profile": "us_tsr@1",
+    "verdict": {
+        "verdict": "allow", "profile": "us_tsr@1", "zones": ["America/New_York"],
+        "zone_from": "number", "region": "US", "purpose": "service", "mode": "progressive",
+        "caller_id": "+12125550199", "consent": False, "attempts": 0, "last": None,
+    },
+}  # fmt: skip
+_LIST = {
+    "id": _ID(5), "campaign_id": _ID(2), "name": "march", "created_at": _AT, "leads": 1200,
+}  # fmt: skip
+
+#: By the name of the model.
+EXAMPLES: dict[str, Any] = {
+    "SignIn": {"login": "admin", "password": "correct horse battery"},
+    "Token": {"token": "eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJl", "expires_in": 28800},
+    "Me": {
+        "id": _ID(6), "login": "ines", "role": "quality", "client_id": _ID(7),
+        "scopes": ["calls", "recordings"],
+    },
+    "NewAccount": {"login": "ines", "password": "correct horse battery", "role": "quality"},
+    "ChangedAccount": {"disabled": True},
+    "Account": {"id": _ID(6), "login": "ines", "role": "quality", "disabled": False},
+    "NewClient": {"name": "Example Energy"},
+    "Client": {"id": _ID(7), "name": "Example Energy", "created_at": _AT},
+    "Pool": {"id": _ID(8), "name": "default"},
+    "Entry": {
+        "at": _AT, "who": "ines", "action": "recording.read", "details": {"call_id": _ID(1)},
+    },
+    "NewCampaign": {"name": "Spring", "settings": _SETTINGS, "dispositions": [_CODE]},
+    "ChangedCampaign": {"settings": {**_SETTINGS, "wrap_up": 30.0}},
+    "Campaign": {
+        "id": _ID(2), "name": "Spring", "state": "running", "reason": "", "version": 2,
+        "pool_id": _ID(8), "settings": _SETTINGS, "dispositions": [_CODE], "created_at": _AT,
+    },
+    "Version": {
+        "version": 2, "settings": _SETTINGS, "dispositions": [_CODE], "created_at": _AT,
+    },
+    "UsedDispositions": {"items": [{**_CODE, "used": 41}]},
+    "CampaignCounts": {
+        "outcomes": {"ended_by_customer": 41, "no_answer": 112, "open": 3},
+        "leads": {"new": 900, "dialing": 3, "retry": 110, "done": 187},
+        "abandoned": 1,
+    },
+    "Upload": {
+        "name": "march", "region": "US",
+        "leads": [
+            {"number": "(212) 555-0100", "name": "Ada Example", "external_key": "c-1",
+             "zone": "America/New_York", "consent": True, "attributes": {"balance": 12.5}},
+            {"number": "no number"},
+        ],
+    },
+    "Uploaded": {
+        "list_id": _ID(5), "accepted": 1,
+        "rejected": [{"row": 1, "reason": "number: only digits, +, spaces and -()./ may be used"}],
+    },
+    "LeadList": _LIST,
+    "LeadListInFull": {**_LIST, "states": {"new": 900, "retry": 110, "done": 190}},
+    "Customer": {
+        "id": _ID(3), "name": "Ada Example", "external_key": "c-1", "zone": "America/New_York",
+        "consent": True, "attributes": {"balance": 12.5}, "numbers": ["+12125550100"],
+        "created_at": _AT,
+    },
+    "ChangedCustomer": {"zone": "America/Chicago", "consent": True},
+    "Lead": {
+        "id": _ID(9), "campaign_id": _ID(2), "list_id": _ID(5), "customer_id": _ID(3),
+        "name": "Ada Example", "number": "+12125550100", "state": "callback", "reason": "",
+        "next_at": "2026-03-04T10:00:00Z", "callback_agent": _ID(4), "position": 17,
+    },
+    "AgreedTime": {"at": "2026-03-04T10:00:00+01:00", "agent_id": _ID(4)},
+    "NewAgent": {
+        "name": "Bo Agent", "endpoint": "bo", "login": "bo", "password": "correct horse battery",
+        "campaigns": [_ID(2)],
+    },
+    "ChangedAgent": {"disabled": True},
+    "Agent": {
+        "id": _ID(4), "name": "Bo Agent", "endpoint": "bo", "node": "ast1", "login": "bo",
+        "disabled": False, "campaigns": [_ID(2)], "phone_password": None,
+    },
+    "Assignment": {"campaigns": [_ID(2)]},
+    "Call": _CALL,
+    "CallInFull": {
+        **_CALL, "lead_id": _ID(9), "caller_id": "+12125550199", "node": "ast1",
+        "sent_at": _AT, "ringing_at": "2026-03-02T15:04:06Z", "message_played": False,
+        "cause": 16, "tech_cause": "", "ended_by": "customer", "form": {"size": "large"},
+        "wrap_up_seconds": 12.5, "settings_version": 2, "script_version": 0, "form_version": 0,
+    },
+    "Blocked": {"number": "+12125550100"},
+    "BlockedNumber": {"number": "+12125550100", "source": "agent", "at": _AT},
+    "Added": {"number": "+12125550100"},
+    "Checked": {"number": "+12125550100", "blocked": True, "since": _AT},
+    "Recording": {
+        "call_id": _ID(1), "campaign_id": _ID(2), "state": "stored", "size": 1184044,
+        "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "at": _AT,
+    },
+    "Address": {
+        "address": f"/api/v1/recordings/{_ID(1)}/sound?signature=eyJ...", "expires_in": 300,
+    },
+    "Live": {
+        "pools": [{
+            "at": _AT, "pool": _ID(8), "agents": {"ready": 3, "on_call": 7},
+            "longest": {"ready": 4.2, "on_call": 310.0}, "calls": {"ringing": 6, "connected": 7},
+            "campaigns": [{
+                "id": _ID(2), "name": "Spring", "state": "running", "reason": "",
+                "mode": "progressive", "outcomes": {"ended_by_customer": 41}, "attempts": 153,
+                "live_answers": 42, "abandoned": 1, "abandon_low": 0.004, "abandon_high": 0.123,
+                "abandon_cap": 0.01, "leads": {"new": 900}, "calls_per_minute": 31,
+                "decision": {"calls": 2, "reason": "no more lines are free"},
+            }],
+            "trunks": [{"name": "carrier", "node": "ast1", "up": True, "lines": 60, "used": 13,
+                        "breaker": "closed", "reason": ""}],
+            "nodes": [{"name": "ast1", "up": True}], "calls_per_minute": 31,
+            "answer_to_bridge_ms": {"p50": 3.1, "p99": 8.7},
+        }],
+    },
+    "Alive": {"status": "ok"},
+    "Ready": {"status": "ok", "checks": {"database": "ok", "nodes": "ok"}},
+}  # fmt: skip
