@@ -12,6 +12,7 @@ import jwt
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 
+from api.tries import Tries
 from dialer.domain.errors import Forbidden, NotFound, TooMany, Unauthenticated
 from dialer.store import access, admin
 from dialer.store.database import Database
@@ -20,6 +21,8 @@ from telephony.clock import Clock
 _ALGORITHM = "HS256"
 _FAILURES = 5  # wrong passwords in a row before a pause
 _LOCK = timedelta(minutes=5)
+_FROM_ONE_ADDRESS = 30  # wrong passwords a minute: a whole floor may share one address
+_REST = "too many wrong passwords; try again in some minutes"
 
 SCOPES: dict[str, frozenset[str]] = {
     "admin": frozenset(
@@ -54,6 +57,9 @@ class Auth:
 
     def __init__(self, database: Database, *, key: bytes, token_seconds: int, clock: Clock) -> None:
         self._db, self._key, self._seconds, self._clock = database, key, token_seconds, clock
+        seconds = _LOCK.total_seconds()
+        self._by_login = Tries(clock, most=_FAILURES, seconds=seconds)
+        self._by_address = Tries(clock, most=_FROM_ONE_ADDRESS, seconds=60.0)
         self._hasher = PasswordHash((Argon2Hasher(),))
         # Verified for unknown logins, so that they take as long as known ones.
         self._nobody = self._hasher.hash("nobody")
@@ -62,20 +68,30 @@ class Auth:
         """Argon2id, in a thread: it is slow on purpose."""
         return await asyncio.to_thread(self._hasher.hash, password)
 
-    async def sign_in(self, login: str, password: str) -> tuple[str, int]:
-        """(token, seconds it lasts); raises Unauthenticated or TooMany."""
+    async def sign_in(self, login: str, password: str, *, address: str = "") -> tuple[str, int]:
+        """(token, seconds it lasts); raises Unauthenticated or TooMany.
+
+        Failures are counted by login, whether there is one or not, and by the address they come
+        from, before any hash is made: guessing costs the guesser, not us.
+        """
+        if self._by_login.too_many(login) or (address and self._by_address.too_many(address)):
+            raise TooMany(_REST)
         async with self._db.begin() as connection:
             row = await admin.account_by_login(connection, login)
         now = self._clock.now()
         if row is not None and row["locked_until"] is not None and row["locked_until"] > now:
-            raise TooMany("too many wrong passwords; try again in some minutes")
+            raise TooMany(_REST)
         good = await asyncio.to_thread(
             self._hasher.verify, password, row["password_hash"] if row else self._nobody
         )
         if row is None or not good or row["disabled"]:
+            self._by_login.failed(login)
+            if address:
+                self._by_address.failed(address)
             if row is not None:
                 await self._failed(row)
             raise Unauthenticated("unknown login or wrong password")
+        self._by_login.succeeded(login)
         if row["failures"]:
             async with self._db.begin() as connection:
                 await admin.update_account(
@@ -93,13 +109,10 @@ class Auth:
         return jwt.encode(claims, self._key, algorithm=_ALGORITHM), self._seconds
 
     async def _failed(self, row: dict[str, Any]) -> None:
-        failures = row["failures"] + 1
-        locked = self._clock.now() + _LOCK if failures >= _FAILURES else None
+        """Counted in the database too: for all processes, and guesses at the same time."""
         async with self._db.begin() as connection:
-            await admin.update_account(
-                connection,
-                row["id"],
-                {"failures": 0 if locked else failures, "locked_until": locked},
+            await access.count_failure(
+                connection, row["id"], most=_FAILURES, until=self._clock.now() + _LOCK
             )
 
     def verify(self, token: str) -> Caller:

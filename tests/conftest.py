@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import structlog
+
 
 def pytest_configure() -> None:
     """No event loop but those of the tests.
@@ -12,3 +14,13 @@ def pytest_configure() -> None:
     nobody closes, and unclosed loops are errors here. Once told that there is none, it makes none.
     """
     asyncio.set_event_loop(None)
+    # Tracebacks as in production: without the values of variables, which takes seconds besides.
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.dev.ConsoleRenderer(
+                colors=False, exception_formatter=structlog.dev.plain_traceback
+            ),
+        ]
+    )

@@ -17,7 +17,8 @@ router = APIRouter(prefix="/api/v1", tags=["sign-in"])
 @router.post("/tokens", status_code=201)
 async def sign_in(body: SignIn, request: Request) -> Token:
     """A bearer token for a login and its password."""
-    token, seconds = await parts(request).auth.sign_in(body.login, body.password)
+    address = request.client.host if request.client is not None else ""
+    token, seconds = await parts(request).auth.sign_in(body.login, body.password, address=address)
     return Token(token=token, expires_in=seconds)
 
 

@@ -28,6 +28,26 @@ async def standing(
     return dict(row) if row is not None else None
 
 
+async def count_failure(
+    connection: AsyncConnection, account_id: UUID, *, most: int, until: datetime
+) -> None:
+    """One more wrong password; the `most`-th locks the account until then and counts anew.
+
+    One statement: guesses at the same time are all counted.
+    """
+    a = t.account.c
+    full = a.failures + 1 >= most
+    locked = sa.literal(until, a.locked_until.type)
+    await connection.execute(
+        sa.update(t.account)
+        .where(a.id == account_id)
+        .values(
+            failures=sa.case((full, 0), else_=a.failures + 1),
+            locked_until=sa.case((full, locked), else_=a.locked_until),
+        )
+    )
+
+
 async def revoke(
     connection: AsyncConnection, token_id: str, *, expires: datetime, now: datetime
 ) -> None:

@@ -30,7 +30,7 @@ class Database:
                 "pool_timeout": 5,
                 "connect_args": {"timeout": 5, "command_timeout": 20},
             }
-        self.engine = create_async_engine(url, **options)
+        self.engine = create_async_engine(url, hide_parameters=True, **options)
         if not self.is_postgres:
             sa.event.listen(self.engine.sync_engine, "connect", _sqlite_settings)
 
