@@ -270,9 +270,23 @@ def http_config(app: Any, *, host: str, port: int) -> uvicorn.Config:
     )
 
 
+def listen(host: str, port: int) -> socket.socket:
+    """The API's socket, before anything else is started; raises OSError that says what is wrong."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        raise OSError(error.errno, f"{error.strerror} ({host}:{port})") from None
+    return listening
+
+
 async def serve(settings: Settings) -> int:
     """Run until SIGINT or SIGTERM; returns the exit code."""
     configure_logs(settings)
+    listening = listen(settings.host, settings.port)
     await asyncio.to_thread(upgrade, settings.database_url)
     runtime = Runtime(settings)
     await runtime.start()
@@ -284,7 +298,7 @@ async def serve(settings: Settings) -> int:
         loop.add_signal_handler(number, stop.set)
     with contextlib.suppress(AttributeError):
         server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
-    serving = asyncio.create_task(server.serve(), name="http")
+    serving = asyncio.create_task(server.serve(sockets=[listening]), name="http")
     waiting = asyncio.create_task(stop.wait(), name="stop")
     await asyncio.wait([serving, waiting], return_when=asyncio.FIRST_COMPLETED)
     early = serving.done()

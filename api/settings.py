@@ -7,7 +7,7 @@ import secrets
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -80,6 +80,14 @@ class RecordingStorage(_Strict):
     address_seconds: Annotated[int, Field(ge=1, le=3600)] = 300
     """Seconds a signed address works: long enough to listen, too short to pass around."""
 
+    @field_validator("key")
+    @classmethod
+    def _is_a_key(cls, key: SecretStr) -> SecretStr:
+        text = key.get_secret_value()
+        if text and (len(text) != 64 or not set(text.lower()) <= set("0123456789abcdef")):
+            raise ValueError("expected 64 hex digits")
+        return key
+
 
 def state_folder() -> Path:
     """Where an installation without settings keeps its database and keys."""
@@ -97,7 +105,7 @@ class Settings(BaseSettings):
         use_attribute_docstrings=True,
     )
 
-    database: str = ""
+    database: Annotated[str, Field(repr=False)] = ""
     """SQLAlchemy address, `postgresql+asyncpg://...` for production; empty: SQLite in the state
     folder, for one node."""
     host: str = "127.0.0.1"
@@ -134,6 +142,20 @@ class Settings(BaseSettings):
     drain: Annotated[float, Field(ge=0, le=3600)] = 20.0
     """Seconds that conversations may go on when the dialer is told to stop."""
 
+    @field_validator("database")
+    @classmethod
+    def _is_ours(cls, database: str) -> str:
+        if database and not database.startswith(("postgresql+asyncpg://", "sqlite+aiosqlite://")):
+            raise ValueError("expected postgresql+asyncpg://... or sqlite+aiosqlite:///...")
+        return database
+
+    @field_validator("secret")
+    @classmethod
+    def _is_long(cls, secret: SecretStr) -> SecretStr:
+        if 0 < len(secret.get_secret_value()) < 32:
+            raise ValueError("expected at least 32 characters")
+        return secret
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -167,8 +189,6 @@ class Settings(BaseSettings):
     def signing_key(self) -> bytes:
         """The key for tokens and signed addresses; made once, readable by its owner only."""
         if value := self.secret.get_secret_value():
-            if len(value) < 32:
-                raise ValueError("DIALER_SECRET: expected at least 32 characters")
             return value.encode()
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = self.folder / "secret"

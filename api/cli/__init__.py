@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
 from api.cli.people import user
-from api.cli.start import load_settings, read_password
+from api.cli.start import Json, load_settings, plain_failures, read_password
 from api.cli.work import import_, openapi, report
 
-app = App(name="dialer", help="Outbound dialing on Asterisk.", version="0.1.0")
+app = App(
+    name="dialer",
+    help="""Outbound dialing on Asterisk.
+
+    Settings come from DIALER_... in the environment and the TOML file named by DIALER_CONFIG
+    (docs/configuration.md). Exit codes: 0 done, 1 not done (one line on standard error says why),
+    2 used wrongly or settings that do not fit, 130 interrupted.
+    """,
+    version="0.1.0",
+)
 app.command(user)
 app.command(import_, name="import")
 app.command(report)
@@ -21,7 +29,11 @@ app.command(openapi)
 
 @app.command
 def serve() -> None:
-    """Run the dialer until it is told to stop; migrates its database first."""
+    """Run the dialer until it is told to stop; migrates its database first.
+
+    SIGTERM or Ctrl-C: no new calls, conversations may go on for DIALER_DRAIN seconds, then the rest
+    is ended, what happened is written, and the process ends. Logs go to standard error.
+    """
     from api.runtime import serve as run  # the whole product: not needed by the other commands
 
     raise SystemExit(asyncio.run(run(load_settings())))
@@ -29,7 +41,7 @@ def serve() -> None:
 
 @app.command
 def migrate() -> None:
-    """Bring the database's tables up to date."""
+    """Bring the database's tables up to date; safe to repeat. `serve` does it by itself."""
     from dialer.store.database import upgrade
 
     upgrade(load_settings().database_url)
@@ -44,7 +56,6 @@ def setup(
 ) -> None:
     """Make the first client and its administrator; the password is read from standard input."""
     from api.auth import Auth
-    from dialer.domain.errors import DialerError
     from dialer.domain.ids import id_source
     from dialer.services.setup import first_client
     from dialer.store.database import Database, upgrade
@@ -69,16 +80,12 @@ def setup(
             await database.close()
 
     upgrade(settings.database_url)
-    try:
-        asyncio.run(make())
-    except DialerError as error:
-        print(error.detail, file=sys.stderr)
-        raise SystemExit(1) from None
+    asyncio.run(make())
     print(f"client {client!r} with administrator {login!r} is there; `dialer serve` picks it up")
 
 
 @app.command
-def doctor(*, as_json: Annotated[bool, Parameter(name="--json")] = False) -> None:
+def doctor(*, as_json: Json = False) -> None:
     """Check settings, database, storage and Asterisk, and say what to do; exit code 1 if not."""
     from api.cli.doctor import report as examine
 
@@ -87,4 +94,5 @@ def doctor(*, as_json: Annotated[bool, Parameter(name="--json")] = False) -> Non
 
 def main() -> None:
     """The entry of the `dialer` command."""
-    app()
+    with plain_failures():
+        app()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -12,19 +11,21 @@ from uuid import UUID
 from cyclopts import App, Parameter
 
 from api.auth import Auth
-from api.cli.start import load_settings, read_password
-from dialer.domain.errors import DialerError, NotFound
+from api.cli.start import Json, load_settings, read_password
+from dialer.domain.errors import NotFound
 from dialer.domain.ids import uuid7
 from dialer.store import access, admin
 from dialer.store.database import Database
 from telephony.clock import SystemClock
 
 Role = Literal["admin", "supervisor", "quality", "agent", "integration"]
+Login = Annotated[str, Parameter(help="who signs in with it")]
+ClientName = Annotated[str | None, Parameter(help="the client it belongs to; none: the house")]
 user = App(name="user", help="Accounts: who may sign in, and as what.")
 
 
 def _run(work: Callable[[Database], Awaitable[None]]) -> None:
-    """On the installation's database; an expected failure is one line and exit code 1."""
+    """On the installation's database."""
 
     async def inside() -> None:
         database = Database(load_settings().database_url)
@@ -33,11 +34,7 @@ def _run(work: Callable[[Database], Awaitable[None]]) -> None:
         finally:
             await database.close()
 
-    try:
-        asyncio.run(inside())
-    except DialerError as error:
-        print(error.detail, file=sys.stderr)
-        raise SystemExit(1) from None
+    asyncio.run(inside())
 
 
 async def _hash(database: Database, password: str) -> str:
@@ -66,7 +63,12 @@ async def _change(database: Database, login: str, values: dict[str, Any]) -> Non
 
 
 @user.command
-def add(login: str, *, role: Role, client: str | None = None) -> None:
+def add(
+    login: Login,
+    *,
+    role: Annotated[Role, Parameter(help="what it may do")],
+    client: ClientName = None,
+) -> None:
     """Add an account; the password is asked for, or read from standard input."""
     password, clock = read_password(), SystemClock()
 
@@ -93,9 +95,7 @@ def add(login: str, *, role: Role, client: str | None = None) -> None:
 
 
 @user.command(name="list")
-def list_(
-    *, client: str | None = None, as_json: Annotated[bool, Parameter(name="--json")] = False
-) -> None:
+def list_(*, client: ClientName = None, as_json: Json = False) -> None:
     """Accounts of a client (of the house when none is named)."""
 
     async def work(database: Database) -> None:
@@ -110,7 +110,7 @@ def list_(
 
 
 @user.command
-def disable(login: str) -> None:
+def disable(login: Login) -> None:
     """Refuse an account from now on, also with tokens it has."""
 
     async def work(database: Database) -> None:
@@ -121,7 +121,7 @@ def disable(login: str) -> None:
 
 
 @user.command
-def passwd(login: str) -> None:
+def passwd(login: Login) -> None:
     """Set a new password and enable the account."""
     password = read_password()
 

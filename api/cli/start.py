@@ -2,12 +2,47 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import sys
+from collections.abc import Iterator
+from typing import Annotated
 
+import sqlalchemy.exc as sql
+from cyclopts import Parameter
 from pydantic import ValidationError
 
 from api.settings import Settings
+from dialer.domain.errors import DialerError
+
+Json = Annotated[
+    bool, Parameter(name="--json", negative="", help="Print JSON for a program to read.")
+]
+
+FAILED, MISUSED, INTERRUPTED = 1, 2, 130
+
+
+@contextlib.contextmanager
+def plain_failures() -> Iterator[None]:
+    """Expected failures end the command with one line and an exit code, not with a traceback."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED) from None
+    except DialerError as error:
+        _end(error.detail)
+    except sql.DBAPIError as error:
+        # Never the statement or its values: they may hold a person's data.
+        empty = "no such table" in str(error.orig) or "relation" in str(error.orig)
+        hint = "the database is empty: run `dialer migrate`"
+        _end(hint if empty else f"the database does not do it: {type(error.orig).__name__}")
+    except OSError as error:
+        _end(f"cannot reach or open what is needed: {error.strerror or type(error).__name__}")
+
+
+def _end(text: str) -> None:
+    print(text, file=sys.stderr)
+    raise SystemExit(FAILED) from None
 
 
 def load_settings() -> Settings:
@@ -17,7 +52,7 @@ def load_settings() -> Settings:
     except ValidationError as error:
         lines = [f"  {'.'.join(str(p) for p in e['loc'])}: {e['msg']}" for e in error.errors()]
         print("the settings do not fit:", *lines, sep="\n", file=sys.stderr)
-        raise SystemExit(2) from None
+        raise SystemExit(MISUSED) from None
 
 
 def read_password() -> str:
@@ -27,5 +62,5 @@ def read_password() -> str:
     )
     if len(password) < 8:
         print("a password has at least 8 characters", file=sys.stderr)
-        raise SystemExit(2)
+        raise SystemExit(MISUSED)
     return password

@@ -17,7 +17,7 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.progress import Progress
 
-from api.cli.start import load_settings
+from api.cli.start import Json, load_settings
 
 _PART = 2000  # leads in one request
 _KNOWN = frozenset({"number", "name", "external_key", "zone", "consent"})
@@ -77,16 +77,20 @@ def _lines(reader: csv.DictReader[str]) -> Iterator[dict[str, Any]]:
 
 
 def import_(
-    campaign: UUID,
-    file: Path,
+    campaign: Annotated[UUID, Parameter(help="the campaign's id")],
+    file: Annotated[Path, Parameter(help="CSV with a header, or JSON: a list of leads")],
     *,
-    name: str = "",
-    region: str | None = None,
-    as_json: Annotated[bool, Parameter(name="--json")] = False,
+    name: Annotated[str, Parameter(help="the list's name; none: the file's")] = "",
+    region: Annotated[
+        str | None, Parameter(help="country (such as US) of numbers that come without one")
+    ] = None,
+    as_json: Json = False,
 ) -> None:
     """Put a file's people into a campaign: each bad row is named with its reason.
 
-    Rows are counted from 0. Large files go in parts, each a list of its own.
+    Columns number, name, external_key, zone and consent are known; others become attributes that
+    the agent sees. Rows are counted from 0. Large files go in parts, each a list of its own.
+    Needs the API (DIALER_API, else http://127.0.0.1:8080) and a token (DIALER_TOKEN).
     """
     try:
         rows = rows_of(file)
@@ -111,8 +115,13 @@ def import_(
     print(f"{accepted} accepted, {len(rejected)} rejected")
 
 
-def report(campaign: UUID, *, as_json: Annotated[bool, Parameter(name="--json")] = False) -> None:
-    """A campaign's figures: attempts by outcome, leads by state, abandoned calls."""
+def report(
+    campaign: Annotated[UUID, Parameter(help="the campaign's id")], *, as_json: Json = False
+) -> None:
+    """A campaign's figures: attempts by outcome, leads by state, abandoned calls.
+
+    Needs the API (DIALER_API, else http://127.0.0.1:8080) and a token (DIALER_TOKEN).
+    """
     with _open() as http:
         found = _asked(http, "GET", f"/campaigns/{campaign}/figures")
     if as_json:
