@@ -64,7 +64,13 @@ async def test_expected_failures_are_one_line_and_an_exit_code(tmp_path: Path) -
              {"DIALER_TOKEN": "x", "DIALER_API": "http://127.0.0.1:1"}),
             (1, "in use", ["serve"], {"DIALER_PORT": port}),
         ]  # fmt: skip
-        results = await asyncio.gather(*(dialer(tmp_path, *case[2], **case[3]) for case in cases))
+        two = asyncio.Semaphore(2)  # processors
+
+        async def run(arguments: list[str], environment: dict[str, str]) -> tuple[int, str, str]:
+            async with two:
+                return await dialer(tmp_path, *arguments, **environment)
+
+        results = await asyncio.gather(*(run(case[2], case[3]) for case in cases))
         for (expected, word, arguments, _), (code, out, err) in zip(cases, results, strict=True):
             assert (code, out) == (expected, ""), (arguments, err)
             assert word in err, (arguments, err)

@@ -135,7 +135,7 @@ async def test_a_call_is_shown_in_full_and_found_by_what_the_agent_said(house: H
                 caller_id="+12125550199", node="ast", trunk="t", mode="progressive",
                 settings_version=1, script_version=0, form_version=0, rules_profile="us_tsr@1",
                 verdict={"verdict": "allow", "zones": ["America/New_York"]},
-                outcome="ended_by_agent",
+                outcome="ended_by_agent", agent_id=agent_id,
             )
         )  # fmt: skip
         await connection.execute(
