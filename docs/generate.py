@@ -88,7 +88,7 @@ def _settings() -> str:
         [f"`DIALER_{name}`", default, what] for name, default, what in _fields(Settings, prefix="")
     ]
     engine = [
-        [f"`{name}`", f"{getattr(EngineSettings(), name):g}", what] for what, name in _reasons()
+        [f"`{name}`", _shown(getattr(EngineSettings(), name)), what] for what, name in _reasons()
     ]
     return "\n\n".join(
         [
@@ -99,6 +99,11 @@ def _settings() -> str:
             _table(["name", "value", "what, and why"], engine),
         ]
     )
+
+
+def _shown(value: float | tuple[float, ...]) -> str:
+    values = value if isinstance(value, tuple) else (value,)
+    return ", ".join(f"{v:g}" for v in values)
 
 
 def _reasons() -> list[tuple[str, str]]:
