@@ -69,10 +69,9 @@ async def due(
                     held.c.subject == sa.literal("n:") + t.lead.c.number,
                 )
             )
-            .order_by(
-                t.lead.c.position if state is LeadState.NEW else t.lead.c.next_at,
-                t.lead.c.position,
-            )
+            # As ix_lead_due has them, so that a claim reads what it takes and not the whole list.
+            # A new lead has no `next_at`: among those the position decides.
+            .order_by(t.lead.c.next_at, t.lead.c.position)
             .limit(limit - len(rows))
         )
         if state is not LeadState.NEW:
@@ -108,8 +107,10 @@ async def reserve(connection: AsyncConnection, rows: Sequence[Row], *, pool_id: 
         if connection.dialect.name == "postgresql"
         else sqlite.insert(t.reservation)
     )
-    query = insert.values(values).on_conflict_do_nothing().returning(t.reservation.c.lead_id)
-    got = Counter((await connection.execute(query)).scalars())
+    # Values as parameters, not in the statement: compiling a thousand rows holds the loop for as
+    # long as a whole tick's calls may be late.
+    query = insert.on_conflict_do_nothing().returning(t.reservation.c.lead_id)
+    got = Counter((await connection.execute(query, values)).scalars())
     won = [r for r in rows if got[r.id] == 2]
     partial = [lead_id for lead_id, count in got.items() if count == 1]
     if partial:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -31,6 +31,8 @@ from dialer.store import schema as t
 from dialer.store.database import Database
 from dialer.store.leads import NewLead, insert_leads
 from dialer.store.settings_codec import load_dispositions, load_settings
+
+_ATTEMPT = tuple(f.name for f in fields(NewAttempt))
 
 
 class SqlPoolStore:
@@ -260,11 +262,11 @@ class SqlPoolStore:
     # -- attempts
 
     async def intend(self, lease: Lease, attempts: Sequence[NewAttempt]) -> None:
-        rows: list[dict[str, Any]] = []
-        for attempt in attempts:
-            row = asdict(attempt)
-            row["verdict"], row["pool_id"] = dict(attempt.verdict), lease.pool_id
-            rows.append(row)
+        rows: list[dict[str, Any]] = [
+            {name: getattr(attempt, name) for name in _ATTEMPT}
+            | {"verdict": dict(attempt.verdict), "pool_id": lease.pool_id}
+            for attempt in attempts
+        ]
         async with self._db.begin() as connection:
             await self._owned(connection, lease)
             moved = await connection.execute(

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dialer.domain.call import Outcome
 from dialer.domain.errors import Conflict, LeaseLost
@@ -24,6 +25,7 @@ from dialer.domain.work import (
     NewAttempt,
     Write,
 )
+from dialer.store import claims
 from dialer.store import schema as t
 from dialer.store.database import Database
 from dialer.store.leads import NewLead, insert_leads
@@ -199,3 +201,40 @@ async def test_the_ledger_is_what_the_records_say(house: House) -> None:
     }
     later = await house.store.hour_counts({first: NOW + timedelta(seconds=1)})
     assert later == {first: []}
+
+
+async def test_a_claim_reads_leads_in_the_order_of_an_index(
+    database: Database, house: House
+) -> None:
+    """A list of a million must not be sorted for the next twenty of it."""
+    plans: list[str] = []
+
+    class Explaining:
+        """A connection that shows how it would run a query."""
+
+        def __init__(self, db: AsyncConnection) -> None:
+            self._db = db
+
+        async def execute(self, query: sa.Select[Any]) -> Any:
+            text = query.compile(
+                dialect=database.engine.dialect, compile_kwargs={"literal_binds": True}
+            )
+            how = "EXPLAIN (COSTS OFF)" if database.is_postgres else "EXPLAIN QUERY PLAN"
+            shown = await self._db.exec_driver_sql(f"{how} {text}")
+            plans.append("\n".join(str(row[-1]) for row in shown))
+            return await self._db.execute(query)
+
+    async with database.begin() as db:
+        if database.is_postgres:  # a list this short would rather be read whole
+            for node in ("sort", "seqscan", "bitmapscan", "hashjoin", "mergejoin"):
+                await db.exec_driver_sql(f"SET LOCAL enable_{node} = off")
+        rows = await claims.due(
+            Explaining(db),  # type: ignore[arg-type]
+            house.campaigns[0], limit=5, now=NOW, lock=database.is_postgres,
+        )  # fmt: skip
+    assert [r.number for r in rows] == [f"+1202555{n:04}" for n in range(5)]
+    assert len(plans) == 3
+    for plan in plans:
+        assert "ix_lead_due" in plan, plan
+        assert "Sort" not in plan, plan
+        assert "TEMP B-TREE" not in plan, plan
