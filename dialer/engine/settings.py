@@ -37,8 +37,9 @@ class EngineSettings:
     hopper_least: int = 20
     #: A hopper's rules verdicts grow old: leads claimed longer ago than this go back.
     hopper_age: float = 120.0
-    #: Leads claimed in one transaction at most.
-    claim_most: int = 500
+    #: Leads claimed in one transaction at most: reading more at once would hold the loop, and with
+    #: it an answered person, for more than a few milliseconds.
+    claim_most: int = 200
     #: An empty list is asked for due leads this often.
     empty_poll: float = 1.0
     #: How long a new owner waits for its nodes before it reconciles without them.
