@@ -223,11 +223,13 @@ class Placer:
             record=call.recording if settings.record else "",
         )
         call.sent = self._clock.monotonic()
-        self.lateness.add(call.sent - call.due)
         sent_at = self._clock.now()
+        # The switch writes before it first waits; whatever runs next finds it on the wire.
+        written = asyncio.get_running_loop().call_soon(self._written, call.due)
         try:
             await self._switch_for(call.node).originate(request)
         except NotSent:
+            written.cancel()
             self._expire(call)
             return
         except Refused as error:
@@ -240,6 +242,9 @@ class Placer:
         except Unanswered:
             pass  # it may have left: the tracker or the next resynchronisation tells
         self._put(AttemptUpdate(call.id, call.intended_at, sent_at=sent_at))
+
+    def _written(self, due: float) -> None:
+        self.lateness.add(self._clock.monotonic() - due)
 
     def _expire(self, call: Call) -> None:
         self._lines.release(call.trunk)
