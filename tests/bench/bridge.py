@@ -21,14 +21,13 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.bench.report import line, percentile, say
+from tests.bench.report import agree, line, percentile, say
 from tests.lab.callcentre import CallCentre
 from tests.lab.process import until
 from tests.lab.scenario import TONES, number
 from tests.lab.servers import LabPostgres
 from tests.lab.softphone import Softphone
 from tests.lab.sounds import from_ulaw, power_at
-from tests.lab.verdict import same_story
 
 NAME = "bridge"
 AGENTS, LISTENING, RATE, LEADS, BARE = 20, 5, 20.0, 1_100, 400
@@ -162,9 +161,9 @@ async def _measure(centre: CallCentre, phones: list[Softphone]) -> bool:
 
     await until(written, timeout=20, what="all outcomes to be written")
     records = await centre.calls(campaign)
-    same_story(records, truth)
+    story = agree(NAME, records, truth)
     ids = {a["id"].replace("-", ""): a["name"].lower() for a in await _agents(centre)}
-    return _figures(calls, pops, spoken(records, ids), ids, dict(agents), bare)
+    return _figures(calls, pops, spoken(records, ids), ids, dict(agents), bare) and story
 
 
 async def _bare(centre: CallCentre, *, legs: list[str], numbers: list[str]) -> dict[str, float]:

@@ -9,6 +9,9 @@ from collections.abc import Iterable, Sequence
 from math import ceil
 from pathlib import Path
 
+from tests.lab.public import PublicCall
+from tests.lab.verdict import Record, same_story
+
 _TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -40,6 +43,16 @@ def line(
         flush=True,
     )
     return ok is not False
+
+
+def agree(bench: str, records: Iterable[Record], truth: Iterable[PublicCall]) -> bool:
+    """Print whether the records tell what SIPp's log tells, and where they first differ."""
+    try:
+        same_story(records, truth)
+    except AssertionError as error:
+        say(f"records and SIPp's log differ: {error}")
+        return line(bench, "records agree with SIPp's log", 0, "", goal="1", ok=False)
+    return line(bench, "records agree with SIPp's log", 1, "", goal="1", ok=True)
 
 
 def say(text: str) -> None:

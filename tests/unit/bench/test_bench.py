@@ -10,7 +10,7 @@ import pytest
 
 from tests.bench import __main__ as command
 from tests.bench.bridge import Listener, Seen, mistaken, people
-from tests.bench.report import bucket_percentile, line, percentile, processor_seconds
+from tests.bench.report import agree, bucket_percentile, line, percentile, processor_seconds
 from tests.lab.public import PublicCall
 from tests.lab.scenario import TONES
 from tests.lab.verdict import same_story
@@ -124,3 +124,12 @@ def test_the_listener_takes_up_and_bridge_apart_however_the_bytes_come() -> None
         seen = listener.calls["c1"]
         assert seen.leg == "leg-aa-1"
         assert 0 < seen.up <= seen.both <= seen.down
+
+
+def test_records_that_differ_are_a_missed_goal(capsys: pytest.CaptureFixture[str]) -> None:
+    number = "+12209000000"
+    assert agree("b", [_record(number)], [_invite(number, 1.0)])
+    assert not agree("b", [_record(number)], [_invite(number, 1.0), _invite(number, 1.1)])
+    shown = capsys.readouterr()
+    assert [json.loads(text)["ok"] for text in shown.out.splitlines()] == [True, False]
+    assert number in shown.err
