@@ -157,7 +157,7 @@ class SqlPoolStore:
         lead = t.lead
         waiting = [LeadState.NEW.value, LeadState.RETRY.value, LeadState.CALLBACK.value]
         ready = sa.or_(lead.c.next_at.is_(None), lead.c.next_at <= now)
-        async with self._db.begin() as connection:
+        async with self._db.read() as connection:
             row = (
                 await connection.execute(
                     sa.select(
@@ -248,7 +248,7 @@ class SqlPoolStore:
     async def blocked_by_do_not_call(
         self, client_id: UUID, numbers: Sequence[str]
     ) -> frozenset[str]:
-        async with self._db.begin() as connection:
+        async with self._db.read() as connection:
             return frozenset(
                 (
                     await connection.execute(

@@ -10,6 +10,7 @@ other; a frame that makes no sense is counted and dropped; frames and buffers ar
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 import structlog
@@ -31,6 +32,7 @@ _UNREAD = tuple(
     for name in ("DialBegin", "DialEnd", "BridgeCreate", "BridgeDestroy", "NewConnectedLine")
 )
 _MOST_VALUE = 1024  # characters in one value we send
+_CONTROL = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029]")
 
 
 def clean(name: str, value: Value) -> Value:
@@ -38,7 +40,7 @@ def clean(name: str, value: Value) -> Value:
     for text in (value,) if isinstance(value, str) else value:
         if len(text) > _MOST_VALUE:
             raise NotSent(f"{name}: longer than {_MOST_VALUE} characters")
-        if any(ord(c) < 32 or ord(c) == 127 or c in "\u2028\u2029\x85" for c in text):
+        if _CONTROL.search(text):
             raise NotSent(f"{name}: control characters are not allowed")
     return value
 
