@@ -175,6 +175,8 @@ async def _move(campaign_id: UUID, event: CampaignEvent, who: Any, request: Requ
 
 @router.post("/{campaign_id}/start")
 async def start(campaign_id: UUID, who: ForCampaigns, request: Request) -> Campaign:
+    """Call its leads. It is finished by itself when every lead is done; load more to start it
+    again."""
     return await _move(campaign_id, CampaignEvent.START, who, request)
 
 
@@ -186,7 +188,7 @@ async def pause(campaign_id: UUID, who: ForCampaigns, request: Request) -> Campa
 
 @router.post("/{campaign_id}/stop")
 async def stop(campaign_id: UUID, who: ForCampaigns, request: Request) -> Campaign:
-    """For good: a stopped campaign is finished."""
+    """Finished: no new calls. It can be started again while it has leads to call."""
     return await _move(campaign_id, CampaignEvent.STOP, who, request)
 
 

@@ -18,7 +18,7 @@ class CampaignState(Enum):
     PAUSING = "pausing"  # no new calls, those under way are finished
     PAUSED = "paused"
     HALTED = "halted"  # the dialer stopped it, with a reason
-    FINISHED = "finished"
+    FINISHED = "finished"  # every lead is done, or somebody stopped it
 
 
 class CampaignEvent(Enum):
@@ -28,6 +28,7 @@ class CampaignEvent(Enum):
     DRAINED = "drained"
     HALT = "halt"
     STOP = "stop"
+    FINISH = "finish"  # the dialer: every lead is done
     EDIT = "edit"
 
 
@@ -38,7 +39,12 @@ CAMPAIGN = Machine(
     {
         _S.DRAFT: {_E.MAKE_READY: _S.READY, _E.START: _S.RUNNING, _E.STOP: _S.FINISHED},
         _S.READY: {_E.START: _S.RUNNING, _E.EDIT: _S.DRAFT, _E.STOP: _S.FINISHED},
-        _S.RUNNING: {_E.PAUSE: _S.PAUSING, _E.HALT: _S.HALTED, _E.STOP: _S.FINISHED},
+        _S.RUNNING: {
+            _E.PAUSE: _S.PAUSING,
+            _E.HALT: _S.HALTED,
+            _E.STOP: _S.FINISHED,
+            _E.FINISH: _S.FINISHED,
+        },
         _S.PAUSING: {
             _E.DRAINED: _S.PAUSED,
             _E.START: _S.RUNNING,
@@ -47,7 +53,7 @@ CAMPAIGN = Machine(
         },
         _S.PAUSED: {_E.START: _S.RUNNING, _E.STOP: _S.FINISHED},
         _S.HALTED: {_E.START: _S.RUNNING, _E.STOP: _S.FINISHED},
-        _S.FINISHED: {},
+        _S.FINISHED: {_E.START: _S.RUNNING},  # when it has leads to call again
     },
 )
 

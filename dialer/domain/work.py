@@ -241,6 +241,36 @@ class HourCount:
     abandoned: int
 
 
+#: Something may still become of leads in these states without anybody loading or reopening them.
+OPEN_LEADS = frozenset(
+    {
+        LeadState.NEW,
+        LeadState.HOPPER,
+        LeadState.DIALING,
+        LeadState.RETRY,
+        LeadState.CALLBACK,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LeadCounts:
+    """A campaign's leads: how many in each state, how many may be called now, and when the next
+    of the others may."""
+
+    states: Mapping[LeadState, int] = field(default_factory=dict)
+    due: int = 0
+    next_at: datetime | None = None
+
+    @property
+    def total(self) -> int:
+        return sum(self.states.values())
+
+    @property
+    def open(self) -> int:
+        return sum(n for state, n in self.states.items() if state in OPEN_LEADS)
+
+
 @dataclass(frozen=True, slots=True)
 class AgentView:
     """What an engine knows of an agent."""
@@ -320,6 +350,9 @@ class PoolStore(Protocol):
         """Concluded attempts of these campaigns, each from its own time on, oldest hour first."""
         ...
 
-    async def due_leads(self, campaign_id: UUID, now: datetime) -> tuple[int, datetime | None]:
-        """(leads due now, earliest later time) - to know when a campaign is finished."""
+    async def lead_counts(self, campaign_id: UUID, now: datetime) -> LeadCounts: ...
+
+    async def finish_campaign(self, lease: Lease, *, campaign_id: UUID, reason: str) -> bool:
+        """Move a running campaign to finished; False, and nothing moved, when it has an open lead
+        or no lead at all, or is not running (any more)."""
         ...

@@ -18,6 +18,7 @@ from dialer.domain.errors import Conflict, NotFound
 from dialer.domain.ids import NewId
 from dialer.domain.work import AgentInterval, AgentView, Write
 from dialer.engine.hangups import HangUps
+from dialer.engine.occupancy import Occupancy
 from dialer.engine.settings import EngineSettings
 from dialer.engine.state import Agent, Call
 from dialer.engine.tasks import TaskGroup
@@ -61,6 +62,7 @@ class AgentDesk:
         self._by_leg: dict[str, Agent] = {}
         self._legs = 0
         self._parking: dict[UUID, asyncio.Event] = {}
+        self.occupancy = Occupancy()
 
     # -- who there is ---------------------------------------------------------------------------
 
@@ -129,6 +131,7 @@ class AgentDesk:
                     campaign_id or (agent.call.campaign_id if agent.call else None),
                 )
             )
+        self.occupancy.ended(agent, before, at=now)
         agent.state, agent.reason, agent.since, agent.since_at = after, reason, now, at
         self.tell_state(agent)
         if after is AgentState.READY and agent.pending is None:

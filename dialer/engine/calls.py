@@ -29,7 +29,7 @@ from dialer.domain.work import (
 from dialer.engine.agents import AgentDesk, Post
 from dialer.engine.outcomes import Ending, after_attempt, counts_as_abandoned, outcome_of
 from dialer.engine.router import Router
-from dialer.engine.state import Agent, Call, Campaign
+from dialer.engine.state import Agent, Call, Campaign, Met
 from telephony.clock import Clock
 from telephony.events import (
     CallAnswered,
@@ -221,6 +221,7 @@ class CallDesk:
                 self._recorded(call, call.node, call.recording)
             asyncio.get_running_loop().call_later(60.0, self._ended.pop, call.key, None)
         self._count(call, outcome)
+        self._remember(call, outcome, now, until=event.at)
         self._concluded(call, outcome, event)
 
     def refused(self, call: Call, *, expired: bool) -> None:
@@ -345,6 +346,23 @@ class CallDesk:
             message=call.message_played,
         )
         campaign.ledger.count(outcome, abandoned=abandoned, at=call.intended_at)
+
+    def _remember(self, call: Call, outcome: Outcome, at: datetime, *, until: float) -> None:
+        """Persons who answered, for the live board."""
+        campaign = self._campaigns.get(call.campaign_id)
+        if campaign is None or not call.answered:
+            return
+        agent = self._desk.agents.get(call.agent_id) if call.agent_id is not None else None
+        campaign.recent.append(
+            Met(
+                call.key,
+                at,
+                agent.view.name if agent is not None and call.connected else "",
+                outcome.value,
+                max((call.connected or until) - call.answered, 0.0),
+                max(until - call.connected, 0.0) if call.connected else 0.0,
+            )
+        )
 
     def _tell(self, agent: Agent, call: Call, state: str) -> None:
         data: dict[str, Any] = {"call_id": call.key, "state": state}

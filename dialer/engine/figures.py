@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from dialer.engine.agents import AgentDesk
 from dialer.engine.calls import CallDesk
+from dialer.engine.permission import abandon_window
 from dialer.engine.router import Router
 from dialer.engine.state import Campaign
 from pacing.interval import wilson
@@ -51,6 +53,8 @@ def figures(
         "campaigns": [_campaign(c, per_minute.get(c.id, 0)) for c in mine],
         "trunks": list(trunks),
         "nodes": list(nodes),
+        "waiting": _waiting(router, ids, now),
+        "occupancy": desk.occupancy.share(desk.agents.values(), client_id=client_id, now=now),
         "calls_per_minute": sum(per_minute.get(c.id, 0) for c in mine),
         "answer_to_bridge_ms": percentiles(router.bridging.recent),
     }
@@ -72,10 +76,29 @@ def _campaign(campaign: Campaign, per_minute: int) -> dict[str, Any]:
         "abandon_low": low,
         "abandon_high": high,
         "abandon_cap": view.settings.target_abandon,
+        "abandon_hours": abandon_window(view.settings) / timedelta(hours=1),
         "leads": dict(campaign.leads),
+        "next_due": campaign.next_due.isoformat() if campaign.next_due else None,
+        "recent": [
+            {
+                "call": met.call,
+                "at": met.at.isoformat(),
+                "agent": met.agent,
+                "outcome": met.outcome,
+                "waited": round(met.waited, 3),
+                "talked": round(met.talked, 1),
+            }
+            for met in campaign.recent
+        ],
         "calls_per_minute": per_minute,
         "decision": dict(campaign.decision),
     }
+
+
+def _waiting(router: Router, ids: Collection[UUID], now: float) -> dict[str, float]:
+    """Persons who answered and have no agent yet, and how long the first of them waits."""
+    since = [call.answered for call in router.waiting if call.campaign_id in ids]
+    return {"persons": len(since), "longest": round(now - min(since), 1) if since else 0.0}
 
 
 def percentiles(seconds: Iterable[float]) -> dict[str, float | None]:

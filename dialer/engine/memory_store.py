@@ -14,7 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from dialer.domain.call import CONNECTED_OUTCOMES
-from dialer.domain.campaign import CampaignView
+from dialer.domain.campaign import CampaignState, CampaignView
 from dialer.domain.errors import Conflict, LeaseLost
 from dialer.domain.ids import NewId
 from dialer.domain.lead import LeadState
@@ -26,6 +26,7 @@ from dialer.domain.work import (
     ContactHistory,
     DoNotCall,
     HourCount,
+    LeadCounts,
     LeadMove,
     Lease,
     NewAttempt,
@@ -323,13 +324,20 @@ class MemoryPoolStore:
             )
         return found
 
-    async def due_leads(self, campaign_id: UUID, now: datetime) -> tuple[int, datetime | None]:
+    async def lead_counts(self, campaign_id: UUID, now: datetime) -> LeadCounts:
         self._alive()
-        rows = [
-            r
-            for r in self.leads.values()
-            if r.lead.campaign_id == campaign_id and r.state in _CLAIMABLE
-        ]
-        due = sum(r.next_at is None or r.next_at <= now for r in rows)
-        later = [r.next_at for r in rows if r.next_at is not None and r.next_at > now]
-        return due, min(later, default=None)
+        rows = [r for r in self.leads.values() if r.lead.campaign_id == campaign_id]
+        waiting = [r for r in rows if r.state in _CLAIMABLE]
+        later = [r.next_at for r in waiting if r.next_at is not None and r.next_at > now]
+        return LeadCounts(
+            Counter(r.state for r in rows), len(waiting) - len(later), min(later, default=None)
+        )
+
+    async def finish_campaign(self, lease: Lease, *, campaign_id: UUID, reason: str) -> bool:
+        self._check(lease)
+        view = self.campaigns[campaign_id]
+        counts = await self.lead_counts(campaign_id, self._clock.now())
+        if view.state is not CampaignState.RUNNING or counts.open or not counts.total:
+            return False
+        self.campaigns[campaign_id] = view.moved(CampaignState.FINISHED)
+        return True

@@ -64,7 +64,9 @@ class Router:
                 call.step(CallStep.WAIT)
             self.waiting.append(call)
             return
-        self._reserve(call, found, call.answered)
+        # Analysis and an earlier agent's failure are no time of this bridge.
+        at_once = call.state is CallState.ANSWERED
+        self._reserve(call, found, call.answered if at_once else self._clock.monotonic())
 
     def agent_ready(self, agent: Agent) -> None:
         """An agent got free: the person who waited longest and fits is theirs."""

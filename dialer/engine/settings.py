@@ -48,5 +48,11 @@ class EngineSettings:
     originate_time: float = 2.0
     #: An end that nobody saw is looked up in Asterisk's records after these pauses, then unknown.
     record_waits: tuple[float, ...] = (0.2, 1.0)
+    #: A running campaign's leads are counted this often, for the board.
+    count: float = 5.0
+    #: ... and no more often than this many times what the counting takes: lists are long.
+    count_share: float = 20.0
+    #: A finished campaign stays on the board this long.
+    finished_shown: float = 86400.0
     #: Live figures go out this often.
     figures: float = 1.0

@@ -7,6 +7,7 @@ transition tables of `dialer.domain`.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -114,6 +115,18 @@ class Agent:
         return AGENT.allows(self.state, event)
 
 
+@dataclass(frozen=True, slots=True)
+class Met:
+    """A person who answered, for the live board: no name, no number."""
+
+    call: str
+    at: datetime  # of the end
+    agent: str  # '' = nobody
+    outcome: str
+    waited: float  # s from the answer to the agent, or to the end
+    talked: float  # s
+
+
 @dataclass(slots=True)
 class Campaign:
     """A campaign as the engine runs it."""
@@ -123,6 +136,9 @@ class Campaign:
     reason: str = ""
     decision: dict[str, Any] = field(default_factory=dict)
     leads: dict[str, int] = field(default_factory=dict)
+    next_due: datetime | None = None
+    recent: deque[Met] = field(default_factory=lambda: deque(maxlen=8))
+    finished: float = 0.0  # monotonic second at which the engine learned of it
 
     @property
     def id(self) -> UUID:

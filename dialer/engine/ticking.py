@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from uuid import UUID
 
 import structlog
@@ -21,6 +21,7 @@ from dialer.domain.work import CampaignMove, PoolStore, Write
 from dialer.engine.agents import AgentDesk
 from dialer.engine.assisted import AssistedDialing
 from dialer.engine.calls import CallDesk
+from dialer.engine.completion import Completion
 from dialer.engine.hopper import Hopper
 from dialer.engine.lines import Lines
 from dialer.engine.pacing_view import Row, pacing_input
@@ -47,6 +48,7 @@ class Ticker:
         calls: CallDesk,
         hopper: Hopper,
         placer: Placer,
+        completion: Completion,
         assisted: AssistedDialing,
         lines: Lines,
         switchboard: Switchboard,
@@ -57,6 +59,7 @@ class Ticker:
     ) -> None:
         self._store, self._campaigns, self._desk, self._calls = store, campaigns, desk, calls
         self._hopper, self._placer, self._assisted = hopper, placer, assisted
+        self._completion = completion
         self._lines, self._switchboard = lines, switchboard
         self._put, self._clock, self._settings = put, clock, settings
         self._healthy = healthy
@@ -64,7 +67,6 @@ class Ticker:
         self._fill = asyncio.Event()
         self._last = clock.monotonic()
         self._placed: dict[UUID, deque[float]] = {}
-        self._counted: dict[UUID, float] = {}
         self.ticks = 0
 
     def wake(self) -> None:
@@ -134,7 +136,8 @@ class Ticker:
         up = {switch.node for switch in self._switchboard.up()}
         for campaign in self._campaigns.values():
             if campaign.view.state is not CampaignState.RUNNING:
-                campaign.reason = campaign.view.state.value
+                if campaign.view.state is not CampaignState.FINISHED:  # which says why itself
+                    campaign.reason = campaign.view.state.value
                 continue
             nodes = sorted(
                 {
@@ -211,24 +214,15 @@ class Ticker:
                 await asyncio.sleep(self._settings.empty_poll)
 
     async def _fill_all(self) -> None:
-        for campaign in self._active():
-            if await self._hopper.fill(campaign.id):
+        for campaign in list(self._campaigns.values()):
+            if campaign.view.state is not CampaignState.RUNNING:
+                continue
+            if self._has_agents(campaign) and await self._hopper.fill(campaign.id):
                 self.wake()
-            now = self._clock.monotonic()
-            if now >= self._counted.get(campaign.id, 0.0):
-                self._counted[campaign.id] = now + 5.0
-                due, later = await self._store.due_leads(campaign.id, self._clock.now())
-                campaign.leads = {"due": due, "hopper": self._hopper.size(campaign.id)}
-                if later is not None:
-                    campaign.leads["later"] = 1
+            await self._completion.look(campaign)
 
-    def _active(self) -> Sequence[Campaign]:
-        return [
-            campaign
-            for campaign in list(self._campaigns.values())
-            if campaign.view.state is CampaignState.RUNNING
-            and any(
-                agent.leg_id and campaign.id in agent.view.campaigns
-                for agent in self._desk.agents.values()
-            )
-        ]
+    def _has_agents(self, campaign: Campaign) -> bool:
+        return any(
+            agent.leg_id and campaign.id in agent.view.campaigns
+            for agent in self._desk.agents.values()
+        )

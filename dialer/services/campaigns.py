@@ -97,7 +97,8 @@ class Campaigns:
     async def move(
         self, client_id: UUID, campaign_id: UUID, event: CampaignEvent
     ) -> dict[str, Any]:
-        """Start, pause or stop; raises Conflict when the state does not allow it."""
+        """Start, pause or stop; raises Conflict when the state does not allow it. A finished
+        campaign starts again when it has leads to call; loading them alone starts nothing."""
         async with self._db.begin() as connection:
             row = await admin.campaign(connection, client_id, campaign_id)
             state = CampaignState(row["state"])
@@ -107,6 +108,10 @@ class Campaigns:
                 raise Conflict(str(error), state=state.value) from None
             if event is CampaignEvent.START:
                 _startable(load_settings(row["settings"]))
+            if state is CampaignState.FINISHED and not await admin.has_open_leads(
+                connection, campaign_id
+            ):
+                raise Conflict("every lead is done: load more, then start it", state=state.value)
             await admin.move_campaign(
                 connection, campaign_id, before=state.value, after=after.value
             )

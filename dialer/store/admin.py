@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dialer.domain.campaign import CampaignSettings, CampaignState, DispositionCode
 from dialer.domain.errors import Conflict, NotFound
+from dialer.domain.work import OPEN_LEADS
 from dialer.store import ledger
 from dialer.store import schema as t
 from dialer.store.settings_codec import dump_dispositions, dump_settings
@@ -203,6 +204,15 @@ async def move_campaign(
     )
     if done.rowcount != 1:
         raise Conflict("the campaign's state has changed meanwhile")
+
+
+async def has_open_leads(connection: AsyncConnection, campaign_id: UUID) -> bool:
+    """Whether anybody of the campaign's lists may still be called, now or later."""
+    lead = t.lead.c
+    wanted = sa.exists().where(
+        lead.campaign_id == campaign_id, lead.state.in_([s.value for s in OPEN_LEADS])
+    )
+    return bool((await connection.execute(sa.select(wanted))).scalar())
 
 
 async def campaign_figures(

@@ -17,9 +17,11 @@ from dialer.domain.ids import NewId
 from dialer.domain.lead import LeadState
 from dialer.domain.numbers import BadNumber, parse_number
 from dialer.domain.work import (
+    OPEN_LEADS,
     AgentView,
     ClaimedLead,
     HourCount,
+    LeadCounts,
     Lease,
     NewAttempt,
     OpenAttempt,
@@ -38,6 +40,7 @@ _OWNED = sa.select(t.pool_lease.c.epoch, t.pool_lease.c.owner).where(
     t.pool_lease.c.pool_id == sa.bindparam("pool", type_=sa.Uuid)
 )
 _OWNED_HELD = _OWNED.with_for_update(read=True)
+_WAITING = frozenset({LeadState.NEW, LeadState.RETRY, LeadState.CALLBACK})
 
 
 class SqlPoolStore:
@@ -153,20 +156,46 @@ class SqlPoolStore:
             ),
         )
 
-    async def due_leads(self, campaign_id: UUID, now: datetime) -> tuple[int, datetime | None]:
-        lead = t.lead
-        waiting = [LeadState.NEW.value, LeadState.RETRY.value, LeadState.CALLBACK.value]
-        ready = sa.or_(lead.c.next_at.is_(None), lead.c.next_at <= now)
+    async def lead_counts(self, campaign_id: UUID, now: datetime) -> LeadCounts:
+        lead = t.lead.c
+        ready = sa.or_(lead.next_at.is_(None), lead.next_at <= now)
         async with self._db.read() as connection:
-            row = (
+            rows = (
                 await connection.execute(
                     sa.select(
+                        lead.state,
+                        sa.func.count(),
                         sa.func.count().filter(ready),
-                        sa.func.min(lead.c.next_at).filter(~ready),
-                    ).where(lead.c.campaign_id == campaign_id, lead.c.state.in_(waiting))
+                        sa.func.min(lead.next_at).filter(~ready),
+                    )
+                    .where(lead.campaign_id == campaign_id)
+                    .group_by(lead.state)
                 )
-            ).one()
-        return int(row[0]), row[1]
+            ).all()
+        waiting = [row for row in rows if LeadState(row[0]) in _WAITING]
+        return LeadCounts(
+            {LeadState(row[0]): row[1] for row in rows},
+            sum(row[2] for row in waiting),
+            min((row[3] for row in waiting if row[3] is not None), default=None),
+        )
+
+    async def finish_campaign(self, lease: Lease, *, campaign_id: UUID, reason: str) -> bool:
+        campaign, lead = t.campaign.c, t.lead.c
+        any_lead = sa.exists().where(lead.campaign_id == campaign_id)
+        open_lead = any_lead.where(lead.state.in_([s.value for s in OPEN_LEADS]))
+        async with self._db.begin() as connection:
+            await self._owned(connection, lease)
+            done = await connection.execute(
+                sa.update(t.campaign)
+                .where(
+                    campaign.id == campaign_id,
+                    campaign.state == CampaignState.RUNNING.value,
+                    any_lead,
+                    ~open_lead,
+                )
+                .values(state=CampaignState.FINISHED.value, reason=reason)
+            )
+        return done.rowcount == 1
 
     # -- leads
 

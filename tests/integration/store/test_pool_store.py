@@ -154,7 +154,7 @@ async def test_a_do_not_call_entry_blocks_waiting_leads_of_every_campaign(house:
     entry = DoNotCall(house.client, number, None, "client", "agent", NOW)
     await house.store.write(lease, [entry, entry])
     for campaign in house.campaigns:
-        assert (await house.store.due_leads(campaign, NOW))[0] == 19
+        assert (await house.store.lead_counts(campaign, NOW)).due == 19
     claimed = await house.store.claim(lease, campaign_id=house.campaigns[0], limit=20, now=NOW)
     assert number not in {lead.number for lead in claimed}
 
@@ -165,7 +165,7 @@ async def test_leads_in_the_hopper_come_back_after_a_crash(house: House) -> None
     claimed = await house.store.claim(lease, campaign_id=first, limit=5, now=NOW)
     await house.store.intend(lease, [_attempt(house, claimed[0])])
     assert await house.store.unclaim_all(lease) == 4
-    assert (await house.store.due_leads(first, NOW))[0] == 19
+    assert (await house.store.lead_counts(first, NOW)).due == 19
 
 
 async def test_the_ledger_is_what_the_records_say(house: House) -> None:
