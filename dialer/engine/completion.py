@@ -12,7 +12,7 @@ from uuid import UUID
 import structlog
 
 from dialer.domain.agent import AgentState
-from dialer.domain.campaign import CAMPAIGN, CampaignEvent, DialMode
+from dialer.domain.campaign import CAMPAIGN, CampaignEvent, CampaignState, DialMode
 from dialer.domain.lead import LeadState
 from dialer.domain.work import LeadCounts, PoolStore
 from dialer.engine.agents import AgentDesk
@@ -71,6 +71,15 @@ class Completion:
         ):
             finish(campaign, ALL_DONE, at=self._clock.monotonic())
             log.info("campaign finished", action="campaign_finished", campaign=str(campaign.id))
+
+    def over(self, campaign: Campaign) -> bool:
+        """The store says that it is finished. It stays on the board for a while, and for those who
+        wrap up its calls; True when it may be forgotten."""
+        self._hopper.send_back(campaign.id, reason="finished")
+        if campaign.view.state is not CampaignState.FINISHED:
+            finish(campaign, "stopped", at=self._clock.monotonic())
+        shown = self._clock.monotonic() - campaign.finished
+        return shown > self._settings.finished_shown and self._quiet(campaign)
 
     def _quiet(self, campaign: Campaign) -> bool:
         """No call is under way, and nobody is about to say what came of one."""

@@ -21,7 +21,7 @@ from dialer.engine.agents import AgentDesk
 from dialer.engine.assisted import AssistedDialing
 from dialer.engine.calls import CallDesk
 from dialer.engine.commands import Commands
-from dialer.engine.completion import Completion, finish
+from dialer.engine.completion import Completion
 from dialer.engine.figures import figures
 from dialer.engine.hangups import HangUps
 from dialer.engine.hopper import Hopper
@@ -156,6 +156,10 @@ class PoolEngine:
             clock=clock,
             tasks=self.tasks,
         )
+        self._completion = Completion(
+            store=store, lease=self.lease, desk=self.desk, calls=self.calls, hopper=self.hopper,
+            writer=self.writer, clock=clock, settings=settings,
+        )  # fmt: skip
         self.ticker = Ticker(
             store=store,
             campaigns=self.campaigns,
@@ -163,16 +167,7 @@ class PoolEngine:
             calls=self.calls,
             hopper=self.hopper,
             placer=self.placer,
-            completion=Completion(
-                store=store,
-                lease=self.lease,
-                desk=self.desk,
-                calls=self.calls,
-                hopper=self.hopper,
-                writer=self.writer,
-                clock=clock,
-                settings=settings,
-            ),
+            completion=self._completion,
             assisted=self.assisted,
             lines=lines,
             switchboard=switchboard,
@@ -393,17 +388,9 @@ class PoolEngine:
             if campaign_view.state is not CampaignState.RUNNING:
                 self.hopper.send_back(campaign_view.id, reason=campaign_view.state.value)
         for campaign_id in [c for c in self.campaigns if c not in known]:
-            self._over(self.campaigns[campaign_id])
+            if self._completion.over(self.campaigns[campaign_id]):
+                del self.campaigns[campaign_id]
         self.ticker.wake()
-
-    def _over(self, campaign: Campaign) -> None:
-        """A campaign that is finished stays on the board, and for those who wrap up its calls."""
-        self.hopper.send_back(campaign.id, reason="finished")
-        if campaign.view.state is not CampaignState.FINISHED:
-            finish(campaign, "stopped", at=self._clock.monotonic())
-        shown = self._clock.monotonic() - campaign.finished
-        if shown > self._settings.finished_shown and not self.calls.of_campaign(campaign.id):
-            del self.campaigns[campaign.id]
 
     async def _fill_ledgers(self, views: Sequence[CampaignView]) -> None:
         """Campaigns new to this engine come with what the records say of them."""

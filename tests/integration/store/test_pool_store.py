@@ -238,3 +238,34 @@ async def test_a_claim_reads_leads_in_the_order_of_an_index(
         assert "ix_lead_due" in plan, plan
         assert "Sort" not in plan, plan
         assert "TEMP B-TREE" not in plan, plan
+
+
+async def test_a_campaign_is_finished_once_and_only_without_open_leads(
+    house: House, database: Database
+) -> None:
+    lease, (first, second) = await _lease(house), house.campaigns
+    later = NOW + timedelta(hours=1)
+    claimed = await house.store.claim(lease, campaign_id=first, limit=20, now=NOW)
+    moves: list[Write] = [LeadMove(lead.lead_id, LeadState.DONE) for lead in claimed[1:]]
+    await house.store.write(
+        lease, [*moves, LeadMove(claimed[0].lead_id, LeadState.CALLBACK, next_at=later)]
+    )
+    counts = await house.store.lead_counts(first, NOW)
+    assert (counts.total, counts.open, counts.due) == (20, 1, 0)
+    assert counts.next_at == later
+    assert counts.states == {LeadState.DONE: 19, LeadState.CALLBACK: 1}
+    finish = house.store.finish_campaign
+    assert not await finish(lease, campaign_id=first, reason="all done")
+    await house.store.write(lease, [LeadMove(claimed[0].lead_id, LeadState.DONE)])
+    assert await finish(lease, campaign_id=first, reason="all done")
+    assert not await finish(lease, campaign_id=first, reason="again")
+    async with database.begin() as db:
+        query = sa.select(t.campaign.c.state, t.campaign.c.reason).order_by(t.campaign.c.id)
+        found = {tuple(row) for row in await db.execute(query)}
+    assert found == {("finished", "all done"), ("running", "")}
+    async with database.begin() as db:  # a campaign without a list waits for one
+        await db.execute(sa.delete(t.lead).where(t.lead.c.campaign_id == second))
+    assert not await finish(lease, campaign_id=second, reason="all done")
+    await house.store.release(lease)
+    with pytest.raises(LeaseLost):
+        await finish(lease, campaign_id=second, reason="all done")
