@@ -7,6 +7,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from api.cli.board import board
 from api.cli.people import user
 from api.cli.start import Json, load_settings, plain_failures, read_password
 from api.cli.work import import_, openapi, report
@@ -24,6 +25,7 @@ app = App(
 app.command(user)
 app.command(import_, name="import")
 app.command(report)
+app.command(board)
 app.command(openapi)
 
 
