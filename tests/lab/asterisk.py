@@ -41,13 +41,16 @@ class LabAsterisk:
         trunks: Sequence[TrunkAccount] = (),
         phones: Sequence[Phone] = (),
         folder: Path | None = None,
+        sip_host: str = "127.0.0.1",
+        sip_port: int = 0,
     ) -> None:
         self.name = name
         self.trunks, self._phones = tuple(trunks), tuple(phones)
         self._own = folder is None
         self.folder = folder or Path(tempfile.mkdtemp(prefix=f"dialer-{name}-"))
         self.ami_port = free_port()
-        self.sip_port = free_port(kind=socket.SOCK_DGRAM)
+        self.sip_host = sip_host
+        self.sip_port = sip_port or free_port(sip_host, kind=socket.SOCK_DGRAM)
         self.secret, self.provision_secret = secrets.token_urlsafe(16), secrets.token_urlsafe(16)
         self.record_secret = secrets.token_urlsafe(16)
         self._tree: AsteriskTree = ensure_tree()
@@ -122,7 +125,7 @@ class LabAsterisk:
                     self.provision_secret,
                     record_secret=self.record_secret,
                 ),
-                sip=Sip(self.sip_port),
+                sip=Sip(self.sip_port, bind=self.sip_host),
                 rtp=self._rtp_range,
                 trunks=self.trunks,
                 phones_file=str(self.phones_file),
@@ -178,6 +181,10 @@ class LabAsterisk:
         )  # fmt: skip
         out, _ = await process.communicate()
         return out.decode(errors="replace")
+
+    @property
+    def child(self) -> Child | None:
+        return self._child
 
     async def kill(self) -> None:
         """As a crash would."""

@@ -14,8 +14,9 @@ import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -39,6 +40,15 @@ from tests.lab.softphone import Softphone
 LOGIN = "admin"
 
 
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """An agent's login, and the account of the phone, which has the same name."""
+
+    login: str
+    password: str
+    phone_password: str
+
+
 def _free_udp(host: str) -> int:
     return free_port(host, kind=socket.SOCK_DGRAM)
 
@@ -57,14 +67,21 @@ class CallCentre:
         lines: int = 500,
         environment: Mapping[str, str] | None = None,
         person: Softphone | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        sip_port: int = 0,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`person`: a phone that listens takes the public's place at the other end of the trunk."""
+        """`person`: a phone that listens takes the public's place at the other end of the trunk.
+        `host`, `port`, `sip_port`: where the API is, and where phones register; 0: any free one.
+        `say` hears what is being done.
+        """
         self.agent_count, self.seats = agents, seats
         self._own = folder is None
         self.folder = folder or Path(tempfile.mkdtemp(prefix="dialer-centre-"))
         self.database = database or f"sqlite+aiosqlite:///{self.folder / 'dialer.db'}"
         self.password = secrets.token_urlsafe(9)
-        self.port = free_port()
+        self.host, self.port, self._say = host, port or free_port(host), say
         self.trunk_host = person.host if person is not None else "127.0.0.2"
         self.trunk_port = person.port if person is not None else _free_udp("127.0.0.2")
         self.phone_port = _free_udp("127.0.0.3")
@@ -78,6 +95,8 @@ class CallCentre:
             "ast1",
             trunks=[TrunkAccount("public", self.trunk_host, self.trunk_port)],
             folder=self.folder / "ast1",
+            sip_host=host,
+            sip_port=sip_port,
         )
         self.ami_port = self.asterisk.ami_port  # a faulty link may stand in between
         self.dialer: Child | None = None
@@ -90,7 +109,7 @@ class CallCentre:
 
     @property
     def address(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     def settings(self) -> dict[str, str]:
         """The dialer's settings as environment variables."""
@@ -114,6 +133,7 @@ class CallCentre:
         return {
             "DIALER_DATABASE": self.database,
             "DIALER_FOLDER": str(self.folder / "state"),
+            "DIALER_HOST": self.host,
             "DIALER_PORT": str(self.port),
             "DIALER_NODES": json.dumps([node]),
             "DIALER_TRUNKS": json.dumps([trunk]),
@@ -141,10 +161,13 @@ class CallCentre:
         await self._stop()
 
     async def _start(self) -> None:
+        self._say("SIPp: the called public, and the agents' phones")
         if self._person is None:
             await self._stack.enter_async_context(self.public)
         await self._stack.enter_async_context(self.phones)
+        self._say("Asterisk, private to this run")
         await self._stack.enter_async_context(self.asterisk)
+        self._say("database")
         await asyncio.to_thread(upgrade, self.database)
         database, clock = Database(self.database), SystemClock()
         auth = Auth(database, key=b"x" * 32, token_seconds=60, clock=clock)
@@ -158,6 +181,7 @@ class CallCentre:
             new_id=id_source(clock),
         )
         await database.close()
+        self._say("dialer")
         await self.start_dialer()
         await self.sign_in()
 
@@ -202,6 +226,24 @@ class CallCentre:
         await self._stack.aclose()
         if self._own:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+    async def death(self) -> str:
+        """Wait until a part ends that nobody asked to; its name, exit code and last words."""
+        parts = [self.dialer, self.asterisk.child, self.phones.child]
+        if self._person is None:
+            parts.append(self.public.child)
+        children = {
+            asyncio.ensure_future(child.process.wait()): child
+            for child in parts
+            if child is not None
+        }
+        try:
+            done, _ = await asyncio.wait(children, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for waiting in children:
+                waiting.cancel()
+        child = children[done.pop()]
+        return f"{child.name} ended with code {child.process.returncode}:\n{child.tail(8)}"
 
     # -- what an operator does
 
@@ -282,3 +324,22 @@ class CallCentre:
         )
         self.logins[login] = password
         return await self.token(login, password)
+
+    async def add_seats(self, campaigns: Sequence[str]) -> list[Seat]:
+        """Agents whose phones register: nobody sits there yet."""
+        seats: list[Seat] = []
+        for index in range(self.seats):
+            login, password = f"seat{index + 1}", secrets.token_urlsafe(9)
+            made = await self.post(
+                "/agents",
+                {
+                    "name": f"Seat {index + 1}",
+                    "endpoint": login,
+                    "login": login,
+                    "password": password,
+                    "campaigns": list(campaigns),
+                },
+            )
+            self.logins[login] = password
+            seats.append(Seat(login, password, str(made["phone_password"])))
+        return seats

@@ -97,6 +97,10 @@ class Sipp:
         await until(self._listening, timeout=10, what=f"{self.name} to listen")
 
     @property
+    def child(self) -> Child | None:
+        return self._child
+
+    @property
     def pid(self) -> int:
         assert self._child is not None
         return self._child.process.pid

@@ -36,27 +36,21 @@ def campaign_panel(campaign: Campaign, now: datetime, *, width: int) -> Panel:
     why = campaign.decision.reason if campaign.state == "running" else ""
     table.add_row("now", Text(campaign.reason or why or "-", overflow="ellipsis", no_wrap=True))
     table.add_row(f"outcomes\n{window(campaign)}", _outcomes(campaign, room))
-    title = Text(clean(campaign.name) or "campaign", style="bold")
-    title.append(f"  {said(campaign.mode)}  ", style="grey62 not bold")
+    title = Text(clean(campaign.name) or "campaign", style="bold bright_white")
+    title.append(f"  {said(campaign.mode)}  ", style="grey62")
     title.append(said(campaign.state), style=_STATES.get(campaign.state, "default"))
     return Panel(table, title=title, title_align="left", border_style=_FRAME, box=box.ROUNDED)
 
 
-def _over(campaign: Campaign) -> tuple[int, int]:
-    """(leads nothing follows for, all leads)."""
-    leads = campaign.leads
-    return leads.get("done", 0) + leads.get("blocked", 0), leads.get("total", 0)
-
-
 def _progress(campaign: Campaign, now: datetime, room: int) -> Text:
-    over, total = _over(campaign)
+    done, total = campaign.done
     if not total:
         return Text("none loaded", style="grey62")
     length = min(max(room // 4, 10), 30)
-    full = bar(over, total, length)
+    full = bar(done, total, length)
     colour = "bright_white" if campaign.finished else "green"
     text = Text(full, style=colour).append("░" * (length - len(full)), style="grey35")
-    text.append(f"  {over} of {total} over", style="bold")
+    text.append(f"  {done} of {total} done", style="bold")
     leads = campaign.leads
     if blocked := leads.get("blocked"):
         text.append(f" ({blocked} blocked)", style="grey62")
@@ -120,12 +114,12 @@ def campaign_table(campaigns: Sequence[Campaign], *, most: int) -> Panel:
     table = Table(box=None, expand=True, padding=(0, 1), header_style="grey62")
     table.add_column("campaign", no_wrap=True, overflow="ellipsis", ratio=3)
     table.add_column("state", no_wrap=True)
-    table.add_column("leads over", justify="right", no_wrap=True)
+    table.add_column("leads done", justify="right", no_wrap=True)
     table.add_column("a minute", justify="right", no_wrap=True)
     table.add_column("abandoned (95 %) / cap", no_wrap=True)
     table.add_column("now", no_wrap=True, overflow="ellipsis", ratio=4)
     for campaign in campaigns[:most]:
-        over, total = _over(campaign)
+        done, total = campaign.done
         rate = "-"
         if campaign.rate is not None:
             low, high = percent(campaign.abandon_low), percent(campaign.abandon_high)
@@ -133,7 +127,7 @@ def campaign_table(campaigns: Sequence[Campaign], *, most: int) -> Panel:
         table.add_row(
             Text(clean(campaign.name)),
             Text(said(campaign.state), style=_STATES.get(campaign.state, "default")),
-            f"{over}/{total}",
+            f"{done}/{total}",
             str(campaign.calls_per_minute),
             Text(rate, style=judged(campaign)),
             Text(campaign.reason or campaign.decision.reason, style="grey74"),
@@ -152,21 +146,27 @@ def recent_panel(
     met = [(m, c.name) for c in campaigns for m in c.recent if m.at is not None]
     met.sort(key=lambda item: item[0].at or now, reverse=True)
     table = Table.grid(padding=(0, 2), expand=True)
-    for ratio in (None, 2, 2, 2, 2):
-        table.add_column(no_wrap=True, overflow="ellipsis", ratio=ratio)
     for one, campaign in met[:_SHOWN]:
-        table.add_row(*_met(one, people.get(one.call, ""), campaign, now))
+        row = _met(one, now)
+        if people:
+            row.insert(1, Text(clean(people.get(one.call, "-"))))
+        if len(campaigns) > 1:
+            row.insert(1, Text(clean(campaign), style="grey74"))
+        table.add_row(*row)
+    for column in table.columns:
+        column.no_wrap, column.overflow = True, "ellipsis"
     if not met:
         table.add_row(Text("nobody yet", style="grey62"))
-    return Panel(table, title="answered last", title_align="left", border_style=_FRAME)
+    return Panel(
+        table, title=Text("answered last", style="grey74"), title_align="left", border_style=_FRAME
+    )
 
 
-def _met(one: Met, name: str, campaign: str, now: datetime) -> list[Text]:
+def _met(one: Met, now: datetime) -> list[Text]:
     at = one.at.astimezone(now.tzinfo) if one.at is not None else now
     met = f"with {clean(one.agent)}, {seconds(one.talked)}" if one.agent else "nobody came"
     return [
         Text(f"{at:%H:%M:%S}", style="grey62"),
-        Text(clean(name) or clean(campaign)),
         Text(met, style="default" if one.agent else "red"),
         Text(said(one.outcome), style=_OUTCOMES.get(one.outcome, "grey74")),
         Text(f"waited {one.waited:.1f} s" if one.waited >= 0.1 else "no wait", style="grey62"),

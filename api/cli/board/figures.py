@@ -125,6 +125,12 @@ class Campaign(_Lenient):
         return self.abandoned / self.live_answers if self.live_answers else None
 
     @property
+    def done(self) -> tuple[int, int]:
+        """(leads nothing follows for, all leads)."""
+        leads = self.leads
+        return leads.get("done", 0) + leads.get("blocked", 0), leads.get("total", 0)
+
+    @property
     def finished(self) -> bool:
         return self.state == "finished"
 

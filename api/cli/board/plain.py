@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from api.cli.board.figures import Campaign, Figures, clean
 from api.cli.board.words import abandoned, said, window
 
 
-def line(figures: Figures, now: datetime) -> str:
+def line(figures: Figures) -> str:
     """Where everything stands, in one line."""
     agents = ", ".join(
         f"{count} {said(state)}"
         for state, count in sorted(figures.agents.items())
         if state != "signed_out"
     )
-    parts = [f"{now:%H:%M:%S}"]
+    parts: list[str] = []
     for campaign in figures.campaigns:
-        leads = campaign.leads
-        over = leads.get("done", 0) + leads.get("blocked", 0)
+        done, total = campaign.done
         parts.append(
-            f"{clean(campaign.name)} {said(campaign.state)}, {over}/{leads.get('total', 0)} leads "
-            f"over, abandoned {abandoned(campaign)}"
+            f"{clean(campaign.name)} {said(campaign.state)}, {done} of {total} leads done, "
+            f"abandoned {abandoned(campaign)}"
         )
     parts.append(f"{figures.calls_per_minute} calls a minute, {sum(figures.calls.values())} now")
     parts.append(f"agents: {agents or 'none'}")
@@ -30,14 +27,13 @@ def line(figures: Figures, now: datetime) -> str:
 
 def summary(campaign: Campaign, figures: Figures) -> list[str]:
     """What came of a campaign, for reading afterwards."""
-    leads = campaign.leads
-    over = leads.get("done", 0) + leads.get("blocked", 0)
+    done, total = campaign.done
     reason = f" ({campaign.reason})" if campaign.reason else ""
     found = sorted(campaign.outcomes.items(), key=lambda item: (-item[1], item[0]))
     times = figures.answer_to_bridge_ms
     lines = [
         f"{clean(campaign.name)}: {said(campaign.state)}{reason}",
-        f"  leads      {over} of {leads.get('total', 0)} over",
+        f"  leads      {done} of {total} done",
         f"  calls      {sum(campaign.outcomes.values())}, {window(campaign) or 'all'}:",
         *(f"    {said(outcome):<20} {count:>6}" for outcome, count in found),
         f"  abandoned  {abandoned(campaign)}",

@@ -66,12 +66,12 @@ class Screen:
     async def _lines(self, stop: asyncio.Event) -> None:
         said = ""
         while not stop.is_set():
-            figures, problem = self._feed.figures, self._feed.problem
-            if problem and problem != said:
-                self._say(problem)
-            elif not problem and figures is not None:
-                self._say(line(figures, self._clock.now().astimezone()))
-            said = problem
+            figures, text = self._feed.figures, self._feed.problem
+            if not text and figures is not None:
+                text = line(figures)
+            if text != said:
+                self._say(text)
+            said = text
             await self._pause(stop, figures)
 
     async def _pause(self, stop: asyncio.Event, shown: Figures | None) -> None:
@@ -88,7 +88,8 @@ class Screen:
                 wait.cancel()
 
     def _say(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        now = self._clock.now().astimezone()
+        self._console.print(f"{now:%H:%M:%S} {text}", markup=False, highlight=False, soft_wrap=True)
 
 
 async def _sleep(stop: asyncio.Event, seconds: float) -> None:

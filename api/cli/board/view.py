@@ -116,7 +116,11 @@ def _now(figures: Figures, width: int) -> RenderableType:
 
 def _panel(title: str, inside: RenderableType) -> Panel:
     return Panel(
-        inside, title=Text(title), title_align="left", border_style=_FRAME, box=box.ROUNDED
+        inside,
+        title=Text(title, style="grey74"),
+        title_align="left",
+        border_style=_FRAME,
+        box=box.ROUNDED,
     )
 
 
