@@ -49,7 +49,7 @@ class EngineSettings:
     #: An end that nobody saw is looked up in Asterisk's records after these pauses, then unknown.
     record_waits: tuple[float, ...] = (0.2, 1.0)
     #: A running campaign's leads are counted this often, for the board.
-    count: float = 5.0
+    count: float = 2.0
     #: ... and no more often than this many times what the counting takes: lists are long.
     count_share: float = 20.0
     #: A finished campaign stays on the board this long.

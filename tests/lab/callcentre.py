@@ -199,9 +199,10 @@ class CallCentre:
             if not self.dialer.alive:
                 raise RuntimeError(f"the dialer ended at start:\n{self.dialer.tail(40)}")
             try:
-                answer = await self.http.get("/readyz")
-                if answer.status_code == 200:
-                    return
+                if self.dialer.listens(self.port):
+                    answer = await self.http.get("/readyz")
+                    if answer.status_code == 200:
+                        return
             except httpx.HTTPError:
                 pass
             if asyncio.get_running_loop().time() > deadline:

@@ -72,8 +72,9 @@ class Child:
         return self.process.returncode is None
 
     def send(self, number: int) -> None:
+        # Not the process object's own: that one may reap the child behind the event loop's back.
         with contextlib.suppress(ProcessLookupError):
-            self.process.send_signal(number)
+            os.kill(self.process.pid, number)
 
     async def stop(self, *, number: int = signal.SIGTERM, timeout: float = 5.0) -> int:
         """Ask, wait, and insist; returns the exit code."""
@@ -86,6 +87,20 @@ class Child:
                 await self.process.wait()
         assert self.process.returncode is not None
         return self.process.returncode
+
+    def listens(self, port: int) -> bool:
+        """Whether it is this program that listens on the TCP port, not somebody else's."""
+        inodes = {
+            fields[9]
+            for fields in map(str.split, Path("/proc/net/tcp").read_text().splitlines()[1:])
+            if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port
+        }
+        held = set()
+        with contextlib.suppress(OSError):
+            for descriptor in Path(f"/proc/{self.process.pid}/fd").iterdir():
+                with contextlib.suppress(OSError):
+                    held.add(str(descriptor.readlink()))
+        return any(f"socket:[{inode}]" in held for inode in inodes)
 
     def tail(self, lines: int = 15) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])

@@ -69,7 +69,7 @@ class Screen:
             figures, text = self._feed.figures, self._feed.problem
             if not text and figures is not None:
                 text = line(figures)
-            if text != said:
+            if text and text != said:
                 self._say(text)
             said = text
             await self._pause(stop, figures)

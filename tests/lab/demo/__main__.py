@@ -73,7 +73,7 @@ class Demo:
     async def _dial(self) -> None:
         centre, options = self._centre, self._options
         self.say(f"loading {options.leads} leads into the campaign {demo.NAME!r}")
-        campaign = await centre.campaign(demo.NAME, **demo.SETTINGS)
+        campaign = await centre.campaign(demo.NAME, **demo.settings(retry=options.retry))
         leads = demo.people(options.leads)
         for start in range(0, len(leads), 1000):
             await centre.load(campaign, leads[start : start + 1000])
@@ -147,7 +147,9 @@ class Demo:
     def report(self) -> None:
         """What came of the campaign so far, if there are figures at all."""
         figures = self._feed.figures if self._feed is not None else None
-        for campaign in figures.campaigns if figures is not None else ():
+        if figures is None:
+            return
+        for campaign in figures.campaigns:
             self._console.print()
             for line in summary(campaign, figures):
                 self._console.print(line, markup=False, highlight=False, soft_wrap=True)

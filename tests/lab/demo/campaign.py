@@ -27,6 +27,18 @@ SETTINGS: dict[str, Any] = {
     },
 }
 
+
+def settings(*, retry: float | None) -> dict[str, Any]:
+    """The campaign's settings. `retry`: seconds between tries, instead of by outcome."""
+    if retry is None:
+        return SETTINGS
+    rules = {
+        outcome: {"delay": retry, "most": rule["most"]}
+        for outcome, rule in SETTINGS["retries"].items()
+    }
+    return {**SETTINGS, "retries": rules}
+
+
 #: What the called do (see tests/lab/scenario.py), out of a hundred.
 _BEHAVIOUR = {0: 34, 1: 11, 2: 9, 3: 22, 4: 5, 5: 5, 6: 3, 7: 5, 8: 3, 9: 3}
 #: Rings before the answer: most people need a few seconds.

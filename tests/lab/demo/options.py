@@ -25,12 +25,14 @@ class Options:
     host: str = "127.0.0.1"
     port: int = 0
     sip_port: int = 0
+    retry: int | None = None  # s between tries; by outcome where nothing is said
     exit: bool = False  # when the campaign is finished, instead of waiting for Ctrl-C
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> Options:
         """From the environment; raises BadOption."""
         usual = cls()
+        retry = _whole(environment, "RETRY", -1, least=0, most=86_400)
         options = cls(
             leads=_whole(environment, "LEADS", usual.leads, least=1, most=50_000),
             agents=_whole(environment, "AGENTS", usual.agents, least=1, most=60),
@@ -38,6 +40,7 @@ class Options:
             host=environment.get("DIALER_DEMO_HOST") or usual.host,
             port=_whole(environment, "PORT", usual.port, least=1, most=65535),
             sip_port=_whole(environment, "SIP_PORT", usual.sip_port, least=1, most=65535),
+            retry=retry if retry >= 0 else None,
             exit=environment.get("DIALER_DEMO_EXIT", "") not in ("", "0"),
         )
         _own_address(options.host)
