@@ -36,7 +36,8 @@ class Screen:
         """`notes`: lines below the board. `people`: names by call, where they may be shown.
         `every`: seconds between lines where there is no terminal."""
         self._feed, self._console, self._clock = feed, console, clock
-        self._title, self._notes, self._people = title, notes, people or {}
+        self._title, self._notes = title, notes
+        self._people = people if people is not None else {}  # it may fill up later
         self._every = every
 
     async def show(self, stop: asyncio.Event) -> None:

@@ -128,9 +128,9 @@ class Demo:
         if self._seats:
             sip = f"{centre.host}:{centre.asterisk.sip_port}"
             lines.append(
-                Text("Seats for real phones: register the phone at SIP server ")
-                .append(f"{sip} (UDP)", style="bold")
-                .append("; its user is the seat's login. See README.md.")
+                Text("seats for real phones (README.md): register at SIP server ", "grey62")
+                .append(f"{sip}", "bold white")
+                .append(" over UDP, the user is the login")
             )
             lines += [
                 _note("seat", "", seat.login, seat.password)

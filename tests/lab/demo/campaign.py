@@ -10,7 +10,7 @@ from tests.lab.scenario import number
 NAME = "Spring offer"
 SETTINGS: dict[str, Any] = {
     "mode": "ratio",
-    "dial_ratio": 2.0,
+    "dial_ratio": 3.0,
     "target_abandon": 0.03,
     "connect_window": 2.0,
     "ring_timeout": 10.0,
