@@ -58,13 +58,16 @@ def read_truth(path: Path) -> list[PublicCall]:
     return list(calls.values())
 
 
+class EndedAtStart(RuntimeError):
+    """SIPp did not stay; the message has its last words."""
+
+
 class Sipp:
     """One SIPp process with a scenario, on an address of its own."""
 
     def __init__(self, name: str, scenario: str, *, host: str, port: int, rtp_port: int) -> None:
         self.name, self._scenario, self.host, self.port = name, scenario, host, port
-        # Several labs run at once on one machine: each gets a range of its own.
-        self._rtp_port = rtp_port or 30000 + (free_port(host, kind=SOCK_DGRAM) % 300) * 100
+        self._rtp_port = rtp_port
         self.folder = Path(tempfile.mkdtemp(prefix=f"sipp-{name}-"))
         self._child: Child | None = None
 
@@ -82,11 +85,22 @@ class Sipp:
         if sipp is None:
             raise RuntimeError("sipp is not installed: run make setup")
         (self.folder / "scenario.xml").write_text(self._scenario)
+        for last in (False, False, True):
+            try:
+                await self._launch(sipp)
+                return
+            except EndedAtStart:  # another lab may have taken its ports in this moment
+                if last:
+                    raise
+
+    async def _launch(self, sipp: str) -> None:
+        # Several labs run at once on one machine: each gets a range of its own.
+        rtp_port = self._rtp_port or 30000 + (free_port(self.host, kind=SOCK_DGRAM) % 300) * 100
         self._child = await Child.start(
             self.name,
             [
                 sipp, "-sf", "scenario.xml", "-i", self.host, "-mi", self.host,
-                "-p", str(self.port), "-mp", str(self._rtp_port),
+                "-p", str(self.port), "-mp", str(rtp_port),
                 "-nostdin", "-trace_logs", "-log_file", "truth.log",
                 "-trace_err", "-error_file", "errors.log", "-watchdog_minor_threshold", "20000",
                 "-watchdog_major_threshold", "60000", "-buff_size", "4000000",
@@ -108,7 +122,7 @@ class Sipp:
     def _listening(self) -> bool:
         assert self._child is not None
         if not self._child.alive:
-            raise RuntimeError(f"{self.name} ended at start:\n{self._child.tail()}")
+            raise EndedAtStart(f"{self.name} ended at start:\n{self.errors or self._child.tail()}")
         wanted = f"{_hex(self.host)}:{self.port:04X}"
         return any(wanted in line for line in Path("/proc/net/udp").read_text().splitlines())
 
