@@ -10,6 +10,8 @@ from ipaddress import ip_address
 
 from tests.lab.process import free_port
 
+API_PORT, SIP_PORT = 8080, 5060  # the usual ones
+
 
 class BadOption(ValueError):
     """A value that cannot be; the message says what could."""
@@ -47,10 +49,10 @@ class Options:
         return options
 
     def api_port(self) -> int:
-        return self.port or _usual(self.host, 8080, socket.SOCK_STREAM)
+        return self.port or _usual(self.host, API_PORT, socket.SOCK_STREAM)
 
     def phones_port(self) -> int:
-        return self.sip_port or _usual(self.host, 5060, socket.SOCK_DGRAM)
+        return self.sip_port or _usual(self.host, SIP_PORT, socket.SOCK_DGRAM)
 
 
 def _whole(
