@@ -147,10 +147,3 @@ async def test_a_part_that_dies_ends_it_with_its_name(folder: Path) -> None:
         assert await run.end() == 1, run.text
         gone(run, folder)
     assert "make run: dialer ended with code -9" in run.text
-
-
-async def test_an_option_that_cannot_be_is_refused_before_anything_starts(folder: Path) -> None:
-    async with demo(folder, leads=0) as run:
-        assert await run.end() == 2
-        gone(run, folder)
-    assert "DIALER_DEMO_LEADS: expected 1 to 50000, got '0'" in run.text
