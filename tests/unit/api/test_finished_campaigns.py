@@ -10,7 +10,8 @@ pytestmark = pytest.mark.unit
 
 
 async def test_more_leads_then_start(house: House) -> None:
-    made = await house.call("POST", "/campaigns", json={"name": "spring"})
+    body = {"name": "spring", "settings": {"caller_id": "+12125550199"}}
+    made = await house.call("POST", "/campaigns", json=body)
     path = f"/campaigns/{made.json()['id']}"
     assert (await house.call("POST", f"{path}/start")).json()["state"] == "running"
     assert (await house.call("POST", f"{path}/stop")).json()["state"] == "finished"
