@@ -124,11 +124,17 @@ EXAMPLES: dict[str, Any] = {
         "pools": [{
             "at": _AT, "pool": _ID(8), "agents": {"ready": 3, "on_call": 7},
             "longest": {"ready": 4.2, "on_call": 310.0}, "calls": {"ringing": 6, "connected": 7},
+            "waiting": {"persons": 0, "longest": 0.0}, "occupancy": 0.71,
             "campaigns": [{
                 "id": _ID(2), "name": "Spring", "state": "running", "reason": "",
                 "mode": "progressive", "outcomes": {"ended_by_customer": 41}, "attempts": 153,
                 "live_answers": 42, "abandoned": 1, "abandon_low": 0.004, "abandon_high": 0.123,
-                "abandon_cap": 0.01, "leads": {"new": 900}, "calls_per_minute": 31,
+                "abandon_cap": 0.01, "abandon_hours": 24.0,
+                "leads": {"total": 1100, "due": 900, "later": 40, "dialing": 13, "callback": 3,
+                          "done": 147, "blocked": 0},
+                "next_due": _AT, "calls_per_minute": 31,
+                "recent": [{"call": _ID(1), "at": _AT, "agent": "Ada", "waited": 0.003,
+                            "talked": 184.2, "outcome": "ended_by_customer"}],
                 "decision": {"calls": 2, "reason": "no more lines are free"},
             }],
             "trunks": [{"name": "carrier", "node": "ast1", "up": True, "lines": 60, "used": 13,

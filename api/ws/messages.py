@@ -277,8 +277,22 @@ class Refused(Strict):
 # -- what supervisors are sent
 
 
+class AnsweredLast(Strict):
+    """A person who answered lately: no name, no number."""
+
+    call: UUID
+    at: datetime = Field(description="When the call ended.")
+    agent: str = Field(description="The agent's name; '' when nobody came.")
+    outcome: Outcome
+    waited: float = Field(description="Seconds from the answer to the agent, or to the end.")
+    talked: float = Field(description="Seconds.")
+
+
 class CampaignFigures(Strict):
-    """One campaign since its engine took over."""
+    """One campaign: attempts and abandoned calls in its abandon window, leads as counted lately.
+
+    A finished campaign is there for another day, while its engine runs.
+    """
 
     id: UUID
     name: str
@@ -292,9 +306,21 @@ class CampaignFigures(Strict):
     abandon_low: float
     abandon_high: float
     abandon_cap: float
-    leads: dict[str, int]
+    abandon_hours: float = Field(description="How far back outcomes and abandoned calls count.")
+    leads: dict[str, int] = Field(
+        description="total, due (may be called now), later, dialing, callback, done, blocked."
+    )
+    next_due: datetime | None = Field(description="When the next of the later ones may be called.")
+    recent: list[AnsweredLast] = Field(description="Who answered last, oldest first.")
     calls_per_minute: int
     decision: dict[str, Any] = Field(description="Calls placed in the last tick, and the reason.")
+
+
+class WaitingPersons(Strict):
+    """Persons who answered and have no agent yet."""
+
+    persons: int
+    longest: float = Field(description="Seconds the first of them waits.")
 
 
 class TrunkFigures(Strict):
@@ -327,6 +353,10 @@ class Figures(Strict):
     agents: dict[str, int] = Field(description="Agents by state.")
     longest: dict[str, float] = Field(description="Seconds of who is longest in that state.")
     calls: dict[str, int] = Field(description="Live calls by state.")
+    waiting: WaitingPersons
+    occupancy: float | None = Field(
+        description="Share of agents' working time on calls and wrap-up, in the last five minutes."
+    )
     campaigns: list[CampaignFigures]
     trunks: list[TrunkFigures]
     nodes: list[NodeFigures]
