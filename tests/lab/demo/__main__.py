@@ -28,7 +28,6 @@ from tests.lab.callcentre import LOGIN, CallCentre, Seat
 from tests.lab.demo import campaign as demo
 from tests.lab.demo.options import API_PORT, SIP_PORT, BadOption, Options
 
-_VARIABLE = {"API": "PORT", "SIP": "SIP_PORT"}
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -65,12 +64,12 @@ class Demo:
     async def run(self) -> None:
         """Until cancelled, or until the campaign is finished where that was asked for. Raises
         PartDied."""
-        for what, port, usual in (
-            ("API", self._centre.port, API_PORT),
-            ("SIP", self._centre.asterisk.sip_port, SIP_PORT),
+        for what, chosen, port, usual in (
+            ("API", self._options.port, self._centre.port, API_PORT),
+            ("SIP", self._options.sip_port, self._centre.asterisk.sip_port, SIP_PORT),
         ):
-            if port != usual:
-                self.say(f"{what}: port {port} (DIALER_DEMO_{_VARIABLE[what]} chooses one)")
+            if not chosen and port != usual:
+                self.say(f"{what}: port {usual} is taken, {port} is used")
         async with self._centre:
             await _first(self._watch(), self._dial())
 
