@@ -162,7 +162,8 @@ async def _measure(centre: CallCentre, phones: list[Softphone]) -> bool:
     await until(written, timeout=20, what="all outcomes to be written")
     records = await centre.calls(campaign)
     story = agree(NAME, records, truth)
-    ids = {a["id"].replace("-", ""): a["name"].lower() for a in await _agents(centre)}
+    agents_known = (await centre.post("/agents", method="GET"))["items"]
+    ids = {a["id"].replace("-", ""): a["name"].lower() for a in agents_known}
     return _figures(calls, pops, spoken(records, ids), ids, dict(agents), bare) and story
 
 
@@ -180,11 +181,6 @@ async def _bare(centre: CallCentre, *, legs: list[str], numbers: list[str]) -> d
     if process.returncode:
         raise RuntimeError("the bare client failed")
     return dict(json.loads(out))
-
-
-async def _agents(centre: CallCentre) -> list[dict[str, str]]:
-    answer = await centre.post("/agents", method="GET")
-    return list(answer["items"] if isinstance(answer, dict) else answer)
 
 
 def spoken(records: list[dict[str, str]], ids: dict[str, str]) -> dict[str, tuple[str, str]]:

@@ -180,7 +180,7 @@ async def test_after_kill_nine_nobody_is_called_twice_and_nothing_is_lost(
         agent_time_adds_up(await centre.rows("agent_interval"))
         # The ledger that paces is what the records say, also after two restarts.
         figures = await centre.post(f"/campaigns/{campaign}/figures", method="GET")
-        (pool,) = await centre.post("/live", method="GET")
+        (pool,) = (await centre.post("/live", method="GET"))["pools"]
         (live,) = pool["campaigns"]
         assert live["abandoned"] == figures["abandoned"]
         assert live["outcomes"] == figures["outcomes"]

@@ -66,7 +66,7 @@ async def test_the_manager_link_misbehaves(count: int, faults: int) -> None:
             Evidence([centre.asterisk.cel], calls).check(window=2.0)
             agent_time_adds_up(await centre.rows("agent_interval"))
             figures = await centre.post(f"/campaigns/{campaign}/figures", method="GET")
-            (pool,) = await centre.post("/live", method="GET")
+            (pool,) = (await centre.post("/live", method="GET"))["pools"]
             (live,) = pool["campaigns"]
             assert (live["abandoned"], live["outcomes"]) == (
                 figures["abandoned"],

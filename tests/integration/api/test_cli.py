@@ -17,7 +17,7 @@ from tests.integration.ws.office import PASSWORD, open_office
 pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).resolve().parents[3]
-COMMANDS = ["serve", "migrate", "import", "report", "user", "doctor", "setup", "openapi"]
+COMMANDS = ["serve", "migrate", "import", "report", "user", "doctor", "setup", "openapi", "board"]
 
 
 async def dialer(
