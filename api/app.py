@@ -29,7 +29,7 @@ from api.ws import agent as agent_socket
 from api.ws import live as live_socket
 from dialer.domain.ids import NewId
 from dialer.jobs.storage import RecordingStorage
-from dialer.live.feed import Feed
+from dialer.live.feed import LiveFeed
 from dialer.live.gateway import CommandGateway
 from dialer.services.accounts import Accounts
 from dialer.services.agents import Agents
@@ -44,7 +44,7 @@ class Deps:
 
     database: Database
     gateway: CommandGateway
-    feed: Feed
+    feed: LiveFeed
     clock: Clock
     new_id: NewId
     auth: Auth
@@ -57,6 +57,7 @@ class Deps:
     upload_rows: int
     storage: RecordingStorage | None = None
     address_seconds: int = 300
+    pools_changed: Callable[[], None] = lambda: None  # nudges every node to look for new pools
     region: str | None = None  # of numbers that come without a country
 
 

@@ -21,20 +21,21 @@ from prometheus_client import CollectorRegistry
 from api.app import Deps, create_app
 from api.auth import Auth
 from api.metrics import EngineMetrics
+from api.pools import POOLS, Pools
 from api.settings import NodeSettings, Settings
+from api.watched import WatchedTasks
 from dialer.domain.ids import id_source
 from dialer.engine.lines import Lines
 from dialer.engine.permission import Permission
 from dialer.engine.pool import PoolEngine
 from dialer.engine.settings import EngineSettings
+from dialer.jobs.partitions import keep_partitions
 from dialer.jobs.recordings import RecordingMover
 from dialer.jobs.storage import RecordingStorage
-from dialer.live.feed import Feed
-from dialer.live.gateway import LocalGateway
+from dialer.live.bus import open_bus
 from dialer.services.accounts import Accounts
 from dialer.services.agents import Agents
 from dialer.services.campaigns import Campaigns
-from dialer.store import admin
 from dialer.store.database import Database, upgrade
 from dialer.store.pool_store import SqlPoolStore
 from telephony.ami import AmiAccount, AmiSwitch
@@ -56,8 +57,8 @@ class Runtime:
         self.clock = SystemClock()
         self.new_id = id_source(self.clock)
         self.database = Database(settings.database_url)
-        self.feed = Feed(self.clock)
-        self.gateway = LocalGateway()
+        self.bus = open_bus(settings.redis.get_secret_value(), clock=self.clock)
+        self.feed, self.gateway = self.bus.feed, self.bus.gateway
         self.switchboard = Switchboard({node.name: self._maker(node) for node in settings.nodes})
         self.lines = Lines(
             [
@@ -79,11 +80,17 @@ class Runtime:
             token_seconds=settings.token_seconds,
             clock=self.clock,
         )
-        self.engines: dict[UUID, PoolEngine] = {}
-        self.failed = asyncio.Event()
+        self.tasks = WatchedTasks()
+        self.pools = Pools(
+            self.database,
+            gateway=self.gateway,
+            switchboard=self.switchboard,
+            make=self._engine,
+            tasks=self.tasks,
+        )
+        self.bus.on_signal(POOLS, self.pools.changed)
         self.registry = CollectorRegistry()
-        self.registry.register(EngineMetrics(self.engines))
-        self._tasks: list[asyncio.Task[Any]] = []
+        self.registry.register(EngineMetrics(self.pools.engines))
         self.storage = RecordingStorage(
             settings.recordings_url, key=bytes.fromhex(settings.recordings.key.get_secret_value())
         )
@@ -127,6 +134,7 @@ class Runtime:
                 storage=self.storage,
                 address_seconds=settings.recordings.address_seconds,
                 region=settings.region or None,
+                pools_changed=lambda: self.bus.signal(POOLS),
             )
         )
 
@@ -170,65 +178,49 @@ class Runtime:
         down = self.switchboard.down()
         names = self.switchboard.names
         found["nodes"] = "ok" if names and len(down) < len(names) else "no Asterisk node is up"
-        for pool_id, engine in self.engines.items():
-            good = engine.ready.is_set() and engine.lease.held
-            found[f"pool {pool_id}"] = "ok" if good else engine.stop_reason or "not owned"
-        if not self.engines:
-            found["pools"] = "there are none yet"
+        found["redis"] = self._bus_state()
+        found.update(await self.pools.checks())
+        found.update({f"task {name}": why for name, why in self.tasks.dead.items()})
         return found
+
+    def _bus_state(self) -> str:
+        """A node that owns every pool does all its work without Redis."""
+        if self.bus.state != "ok" and self.pools.all_owned():
+            return f"degraded: {self.bus.state}"
+        return self.bus.state
 
     async def start(self) -> None:
         """Everything but the HTTP server."""
         await self.database.make_partitions(self.clock.now())
         await self.switchboard.start()
-        async with self.database.begin() as connection:
-            pools = [row["id"] for row in await admin.pools(connection)]
-        self._tasks.append(asyncio.create_task(self.mover.run(), name="recordings"))
-        for pool_id in pools:
-            self._tasks.append(asyncio.create_task(self._run_pool(pool_id), name=f"pool-{pool_id}"))
+        self.tasks.start("bus", self.bus.run())
+        self.tasks.start("partitions", keep_partitions(self.database, clock=self.clock))
+        self.tasks.start("recordings", self.mover.run())
+        await self.pools.look()
+        self.tasks.start("pools", self.pools.keep())
 
-    async def _run_pool(self, pool_id: UUID) -> None:
-        """An engine for one pool; after a lost lease it stands in line for the next one."""
-        while True:
-            engine = PoolEngine(
-                pool_id,
-                owner=f"{socket.gethostname()}:{os.getpid()}",
-                store=SqlPoolStore(self.database, new_id=self.new_id),
-                switchboard=self.switchboard,
-                records=CelFiles([n.cel for n in self.settings.nodes if n.cel is not None]),
-                feed=self.feed,
-                gateway=self.gateway,
-                lines=self.lines,
-                permission=Permission(lambda: tuple(t.host for t in self.settings.trunks)),
-                clock=self.clock,
-                new_id=self.new_id,
-                settings=EngineSettings(
-                    drain=self.settings.drain, lease=self.settings.lease_seconds
-                ),
-            )
-            self.engines[pool_id] = engine
-            self.switchboard.listen(engine.on_event)
-            try:
-                await engine.start()
-                await engine.stopped.wait()
-                log.error("engine stopped", action="engine_stopped", reason=engine.stop_reason)
-            except asyncio.CancelledError:
-                raise
-            except Exception:
-                log.exception("engine failed at start", action="engine_start_failed")
-                await engine.abandon()
-            finally:
-                self.switchboard.unlisten(engine.on_event)
-            await asyncio.sleep(1.0)
+    def _engine(self, pool_id: UUID) -> PoolEngine:
+        return PoolEngine(
+            pool_id,
+            owner=f"{socket.gethostname()}:{os.getpid()}",
+            store=SqlPoolStore(self.database, new_id=self.new_id),
+            switchboard=self.switchboard,
+            records=CelFiles([n.cel for n in self.settings.nodes if n.cel is not None]),
+            feed=self.feed,
+            gateway=self.gateway,
+            lines=self.lines,
+            permission=Permission(lambda: tuple(t.host for t in self.settings.trunks)),
+            clock=self.clock,
+            new_id=self.new_id,
+            settings=EngineSettings(drain=self.settings.drain, lease=self.settings.lease_seconds),
+        )
 
     async def stop(self) -> None:
         """Drain the engines, then let go of everything."""
-        await asyncio.gather(
-            *(engine.stop() for engine in self.engines.values() if engine.ready.is_set())
-        )
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.pools.stop()
+        await self.bus.settled()
+        await self.tasks.stop()
+        await self.bus.close()
         await self.switchboard.stop()
         await self.database.close()
 

@@ -62,7 +62,7 @@ async def list_clients(
 
 @router.post("/clients", status_code=201)
 async def add_client(body: NewClient, who: AdminOnly, request: Request) -> Client:
-    """A client with its first pool. An engine runs it after the dialer's next start."""
+    """A client with its first pool, which an engine takes up within seconds."""
     deps = parts(request)
     client_id, now = deps.new_id(), deps.clock.now()
     async with deps.database.begin() as connection:
@@ -71,6 +71,7 @@ async def add_client(body: NewClient, who: AdminOnly, request: Request) -> Clien
         await admin.add_client(
             connection, client_id=client_id, name=body.name, pool_id=deps.new_id(), at=now
         )
+    deps.pools_changed()
     return Client(id=client_id, name=body.name, created_at=now)
 
 

@@ -78,11 +78,10 @@ async def _serve(
     socket: WebSocket, deps: Deps, agent: Any, *, token: str, resume: Seq | None
 ) -> None:
     topic = f"agent:{agent['id']}"
-    subscription = deps.feed.subscribe(topic, resume)
+    subscription = await deps.feed.subscribe(topic, resume)
     try:
-        after = await _snapshot(socket, deps, agent) if subscription.missed else None
         await together(
-            pump(socket, subscription, after=after),
+            pump(socket, subscription, snapshot=_Snapshots(socket, deps, agent).send),
             _commands(socket, deps, agent),
             standing(deps.auth, token),
             name=topic,
@@ -91,26 +90,39 @@ async def _serve(
         subscription.close()
 
 
-async def _snapshot(socket: WebSocket, deps: Deps, agent: Any) -> Seq:
-    """The state as a message of its own, numbered as the newest it includes; what comes after that
-    number is not in it, what came before is."""
-    seq = deps.feed.last(f"agent:{agent['id']}")
-    try:
-        data: Any = await _call(deps, agent, "snapshot", {})
+class _Snapshots:
+    """The state as a message of its own, numbered as the newest message that it includes."""
+
+    def __init__(self, socket: WebSocket, deps: Deps, agent: Any) -> None:
+        self._socket, self._deps, self._agent = socket, deps, agent
+        self._said = False
+
+    async def send(self, last: Seq) -> Seq | None:
+        """Its number; None when the engine could not be asked, which the screen is told once."""
+        try:
+            data: Any = await _call(self._deps, self._agent, "snapshot", {})
+        except DialerError as error:
+            if not self._said:
+                self._said = True
+                data = {
+                    "state": "unavailable", "reason": error.detail, "since": None, "pending": None,
+                    "call": None, "preview": None, "campaigns": [],
+                }  # fmt: skip
+                await self._send(last, data)
+            return None
+        self._said = False
         seq = Seq.parse(data.pop("seq"))
-    except DialerError as error:
-        data = {
-            "state": "unavailable", "reason": error.detail, "since": None, "pending": None,
-            "call": None, "preview": None, "campaigns": [],
-        }  # fmt: skip
-    frame = {
-        "type": "snapshot",
-        "seq": str(seq),
-        "at": deps.clock.now().isoformat(),
-        "data": data,
-    }
-    await send(socket, orjson.dumps(frame, default=str).decode())
-    return seq
+        await self._send(seq, data)
+        return seq
+
+    async def _send(self, seq: Seq, data: Any) -> None:
+        frame = {
+            "type": "snapshot",
+            "seq": str(seq),
+            "at": self._deps.clock.now().isoformat(),
+            "data": data,
+        }
+        await send(self._socket, orjson.dumps(frame, default=str).decode())
 
 
 async def _commands(socket: WebSocket, deps: Deps, agent: Any) -> None:

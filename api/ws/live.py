@@ -33,7 +33,7 @@ async def live_socket(socket: WebSocket) -> None:
     try:
         who, token, _ = await sign_in(socket, deps.auth)
         who.require("live")
-        subscription = deps.feed.subscribe(f"live:{who.client_id}", None)
+        subscription = deps.feed.watch(f"live:{who.client_id}")
         try:
             work = together(
                 pump(socket, subscription),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import orjson
@@ -18,7 +18,7 @@ from api.auth import Caller
 from api.problems import describe
 from api.ws.messages import Auth, Command
 from dialer.domain.errors import DialerError, Invalid, Unauthenticated
-from dialer.live.feed import Seq, SlowSubscriber, Subscription
+from dialer.live.feed import Missed, Seq, SlowSubscriber, Subscription
 from telephony.clock import Clock
 
 log = structlog.get_logger(__name__)
@@ -27,6 +27,7 @@ _AUTH_SECONDS = 5.0
 _SEND_SECONDS = 10.0  # what a reader may stand still
 _CLOSE_SECONDS = 1.0
 STANDING_SECONDS = 30.0  # between looks whether the account still stands
+_OWNERLESS_SECONDS = 1.0  # between tries to get a snapshot
 _MOST_BYTES = 64 * 1024
 POLICY, TRY_AGAIN, GONE = 1008, 1013, 4000
 
@@ -71,7 +72,8 @@ async def sign_in(socket: WebSocket, auth: Authenticator) -> tuple[Caller, str, 
 async def send(socket: WebSocket, text: str) -> None:
     """Send, unless the other side has stopped reading; raises Closed."""
     try:
-        await asyncio.wait_for(socket.send_text(text), _SEND_SECONDS)
+        async with asyncio.timeout(_SEND_SECONDS):  # wait_for can lose a cancellation on 3.11
+            await socket.send_text(text)
     except TimeoutError:
         raise Closed(TRY_AGAIN, "too slow; come back and resume") from None
 
@@ -82,14 +84,30 @@ async def close(socket: WebSocket, code: int, reason: str) -> None:
         await asyncio.wait_for(socket.close(code, reason[:120]), _CLOSE_SECONDS)
 
 
-async def pump(socket: WebSocket, subscription: Subscription, *, after: Seq | None = None) -> None:
-    """Send what the feed has, beyond `after`, until the socket or the subscriber gives up."""
+async def pump(
+    socket: WebSocket,
+    subscription: Subscription,
+    *,
+    snapshot: Callable[[Seq], Awaitable[Seq | None]] | None = None,
+) -> None:
+    """Send what the feed has until the socket or the subscriber gives up. Where something is
+    missing, or the pool has a new owner, a snapshot comes first."""
+    last = subscription.base
     try:
         while True:
-            for message in await subscription.wait():
-                seq = message.seq
-                if after is None or seq.epoch != after.epoch or seq.n > after.n:
-                    await send(socket, message.frame.decode())
+            if subscription.missed and snapshot is not None:
+                seq = await snapshot(last)
+                if seq is None:  # nobody owns the pool at the moment, or Redis is away
+                    await asyncio.sleep(_OWNERLESS_SECONDS)
+                    continue
+                subscription.rebase(seq)
+            try:
+                messages = await subscription.wait()
+            except Missed:
+                continue
+            for message in messages:
+                await send(socket, message.frame.decode())
+            last = messages[-1].seq
     except SlowSubscriber:
         raise Closed(TRY_AGAIN, "too slow; come back and resume") from None
 

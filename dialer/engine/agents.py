@@ -140,6 +140,11 @@ class AgentDesk:
     def tell_state(self, agent: Agent) -> None:
         self._post(f"agent:{agent.id}", "state", self.describe(agent))
 
+    def tell_states(self) -> None:
+        """To everybody: a new owner of the pool has something to say."""
+        for agent in self.agents.values():
+            self.tell_state(agent)
+
     def describe(self, agent: Agent) -> dict[str, Any]:
         """The `state` message's data."""
         return {

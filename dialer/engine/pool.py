@@ -37,7 +37,7 @@ from dialer.engine.switching import EventRouter
 from dialer.engine.tasks import TaskGroup
 from dialer.engine.ticking import Ticker
 from dialer.engine.writer import BatchWriter
-from dialer.live.feed import Feed
+from dialer.live.feed import LiveFeed, Publisher, Seq
 from dialer.live.gateway import CommandGateway
 from telephony.clock import Clock
 from telephony.events import (
@@ -66,7 +66,7 @@ class PoolEngine:
         store: PoolStore,
         switchboard: Switchboard,
         records: CallRecords,
-        feed: Feed,
+        feed: LiveFeed,
         gateway: CommandGateway,
         lines: Lines,
         permission: Permission,
@@ -189,16 +189,16 @@ class PoolEngine:
             node_for=self._node_for,
             refresh=self.refresh,
             figures=self.figures,
-            last_seq=feed.last,
+            last_seq=self._last_seq,
         )
         self._release_gateway: Any = None
+        self._publisher: Publisher | None = None
 
     # -- life -------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Own the pool, reconcile, and run. Returns when the engine is dialing."""
         await self.lease.acquire(poll=self._settings.lease / 5)
-        self._feed.set_epoch("agent:", self.lease.current.epoch)
         self.tasks.loop(self.lease.keep(), name="lease")
         self.tasks.loop(self._watch_lease(), name="lease-watch")
         self.tasks.loop(self.writer.run(), name="writer")
@@ -206,7 +206,9 @@ class PoolEngine:
         await self.refresh()
         await self._wait_for_nodes()
         await self._reconcile()
-        self._release_gateway = await self._gateway.serve(self.pool_id, self._commands.handle)
+        self._release_gateway = await self._gateway.serve(self.pool_id, self._handle)
+        self._publisher = self._feed.own(self.pool_id, self.lease.current.epoch)
+        self.desk.tell_states()  # every screen hears that there is a new owner
         self.tasks.loop(self.ticker.tick_loop(), name="tick")
         self.tasks.loop(self.ticker.fill_loop(), name="hopper")
         self.tasks.loop(self._figures_loop(), name="figures")
@@ -249,6 +251,9 @@ class PoolEngine:
             await self._release_gateway()
             self._release_gateway = None
         await self.tasks.cancel()
+        if self._publisher is not None:
+            self._publisher.close()
+            self._publisher = None
         self.ready.clear()
         self.stopped.set()
 
@@ -364,7 +369,17 @@ class PoolEngine:
         self.writer.put(write)
 
     def _post(self, topic: str, kind: str, data: dict[str, Any]) -> None:
-        self._feed.post(topic, kind, data)
+        # Before we speak for the pool nobody needs to hear it: their snapshot will include it.
+        if self._publisher is not None:
+            self._publisher.post(topic, kind, data)
+
+    def _last_seq(self, topic: str) -> Seq:
+        return self._publisher.last(topic) if self._publisher is not None else Seq(0, 0)
+
+    async def _handle(self, command: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Commands are for the owner; a process that slept through its lease is none any more."""
+        _ = self.lease.current  # raises LeaseLost
+        return await self._commands.handle(command, payload)
 
     def _epoch(self) -> int:
         return self.lease.lease.epoch if self.lease.lease is not None else 0
@@ -427,5 +442,6 @@ class PoolEngine:
         while True:
             clients = {c.view.client_id for c in self.campaigns.values()}
             for client_id in clients | {a.view.client_id for a in self.desk.agents.values()}:
-                self._feed.post(f"live:{client_id}", "figures", self.figures(client_id), lossy=True)
+                if self._publisher is not None:
+                    self._publisher.show(f"live:{client_id}", "figures", self.figures(client_id))
             await asyncio.sleep(self._settings.figures)

@@ -1,174 +1,241 @@
 """What people's screens hear: ordered topics with a bounded memory, so that a cut loses nothing.
 
-`post` is synchronous and never blocks, because an answered person waits while it runs. A message is
-encoded once, numbered (epoch, n) per topic, and put before every subscriber at once. Who comes back
-says what they saw last; if that is too long ago they are told to ask for a snapshot.
+`post` is synchronous and never waits, because an answered person waits while it runs. A message is
+encoded once, numbered (epoch, n) per topic, and put before every subscriber in this process at
+once; a bus between processes is told afterwards. Who comes back says what they saw last; if that is
+too long ago, or under another owner, they are told to take a snapshot.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
+from uuid import UUID
 
 import orjson
 
+from dialer.live.subscription import (
+    MOST_BEHIND,
+    Message,
+    Missed,
+    Seq,
+    SlowSubscriber,
+    Subscription,
+)
 from telephony.clock import Clock
 
-_RING = 512  # messages kept per topic
-_BEHIND = 1024  # messages a subscriber may lag behind before it is cut off
-SNAPSHOT = "snapshot"
+__all__ = [
+    "KEPT", "MOST_BEHIND", "Feed", "LiveFeed", "Log", "Message", "Missed", "Publisher", "Seq",
+    "SlowSubscriber", "Subscription",
+]  # fmt: skip
+
+KEPT = 512  # messages kept per topic
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Seq:
-    """A message's place: the owner's epoch, then a number that only grows."""
+class Publisher(Protocol):
+    """What the owner of a pool says, under its epoch, until it closes."""
 
+    def post(self, topic: str, kind: str, data: Mapping[str, Any]) -> Seq:
+        """Number, keep and hand over one message that must not be missed."""
+        ...
+
+    def show(self, topic: str, kind: str, data: Mapping[str, Any]) -> Seq:
+        """Hand over a live figure: whoever watches gets it, nobody gets it later."""
+        ...
+
+    def last(self, topic: str) -> Seq:
+        """The newest number of a topic: what a snapshot taken now includes."""
+        ...
+
+    def close(self) -> None:
+        """The pool is not ours any more."""
+        ...
+
+
+class LiveFeed(Protocol):
+    """The port. A topic has one owner at a time; any process can subscribe."""
+
+    def own(self, pool_id: UUID, epoch: int) -> Publisher:
+        """Speak for a pool, under the epoch of its lease: numbers of two owners never collide."""
+        ...
+
+    async def subscribe(self, topic: str, after: Seq | None) -> Subscription:
+        """Everything after `after`; `missed` is set when a snapshot must be taken first."""
+        ...
+
+    def watch(self, topic: str) -> Subscription:
+        """Live figures from now on."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class Log:
+    """What one owner said on one topic: the newest `KEPT`, without a hole. `written` is for a bus:
+    the newest that it is known to have, None when that is not known."""
+
+    topic: str
     epoch: int
-    n: int
+    n: int = 0
+    ring: deque[Message] = field(default_factory=lambda: deque(maxlen=KEPT))
+    written: int | None = None
 
-    def __str__(self) -> str:
-        return f"{self.epoch}-{self.n}"
-
-    @classmethod
-    def parse(cls, text: str) -> Seq:
-        """From `epoch-n`; raises ValueError."""
-        epoch, dash, n = text.partition("-")
-        if not dash or not epoch.isdecimal() or not n.isdecimal() or len(text) > 40:
-            raise ValueError("expected epoch-n")
-        return cls(int(epoch), int(n))
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """`frame` is the encoded `{type, seq, at, data}` as it goes to a websocket."""
-
-    seq: Seq
-    type: str
-    frame: bytes
-
-
-class SlowSubscriber(Exception):
-    """A subscriber read too slowly and was cut off; it may resume."""
+    def after(self, n: int) -> list[Message]:
+        """The kept messages above `n`, oldest first."""
+        if not self.ring:
+            return []
+        start = max(n + 1 - self.ring[0].seq.n, 0)
+        return [self.ring[i] for i in range(start, len(self.ring))]
 
 
 @dataclass(slots=True)
 class _Topic:
-    epoch: int
-    n: int = 0
-    ring: deque[Message] = field(default_factory=lambda: deque(maxlen=_RING))
+    log: Log | None = None  # while its owner is in this process
     subscribers: set[Subscription] = field(default_factory=set)
 
 
-class Subscription:
-    """An async iterator of messages; `missed` says that a snapshot must be asked for first."""
+class _LocalPublisher:
+    def __init__(self, feed: Feed, epoch: int) -> None:
+        self._feed, self.epoch = feed, epoch
+        self._logs: dict[str, Log] = {}
+        self._shown: dict[str, int] = {}
+        self._closed = False
 
-    def __init__(self, feed: Feed, topic: str, backlog: list[Message], *, missed: bool) -> None:
-        self._feed, self._topic = feed, topic
-        self._queue: deque[Message] = deque(backlog)
-        self._wake = asyncio.Event()
-        self._slow = False
-        self.missed = missed
-        if backlog:
-            self._wake.set()
+    def post(self, topic: str, kind: str, data: Mapping[str, Any]) -> Seq:
+        if self._closed:
+            raise RuntimeError(f"expected an open publisher for {topic}, got a closed one")
+        log = self._logs.get(topic)
+        if log is None:
+            log = self._logs[topic] = Log(topic, self.epoch)
+            self._feed.take_over(log)
+        log.n += 1
+        message = self._feed.encode(Seq(self.epoch, log.n), kind, data)
+        log.ring.append(message)
+        self._feed.hand_over(topic, message)
+        self._feed.posted(log)
+        return message.seq
 
-    def push(self, message: Message) -> None:
-        if len(self._queue) >= _BEHIND:
-            self._slow = True
-        else:
-            self._queue.append(message)
-        self._wake.set()
+    def show(self, topic: str, kind: str, data: Mapping[str, Any]) -> Seq:
+        n = self._shown[topic] = self._shown.get(topic, 0) + 1
+        message = self._feed.encode(Seq(self.epoch, n), kind, data)
+        self._feed.hand_over(topic, message)
+        self._feed.shown(topic, message)
+        return message.seq
 
-    def take(self) -> list[Message]:
-        """All that is there now; raises SlowSubscriber."""
-        if self._slow:
-            raise SlowSubscriber(self._topic)
-        messages = list(self._queue)
-        self._queue.clear()
-        self._wake.clear()
-        return messages
-
-    async def wait(self) -> list[Message]:
-        """At least one message."""
-        while True:
-            await self._wake.wait()
-            if messages := self.take():
-                return messages
-
-    async def __aiter__(self) -> AsyncIterator[Message]:
-        while True:
-            for message in await self.wait():
-                yield message
+    def last(self, topic: str) -> Seq:
+        log = self._logs.get(topic)
+        return Seq(self.epoch, log.n if log is not None else 0)
 
     def close(self) -> None:
-        self._feed.unsubscribe(self._topic, self)
+        self._closed = True
+        for log in self._logs.values():
+            self._feed.let_go(log)
 
-    @property
-    def topic(self) -> str:
-        return self._topic
+
+def _ignore(*what: object) -> None:
+    """Nobody outside this process listens."""
 
 
 class Feed:
-    """All topics of this process."""
+    """All topics of this process, in memory.
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    `posted` and `shown` tell a bus between processes, after the local subscribers have it;
+    `orphaned` says that subscribers here have lost their owner to another process.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        posted: Callable[[Log], None] = _ignore,
+        shown: Callable[[str, Message], None] = _ignore,
+        orphaned: Callable[[], None] = _ignore,
+    ) -> None:
+        self._clock, self.posted, self.shown, self._orphaned = clock, posted, shown, orphaned
         self._topics: dict[str, _Topic] = {}
-        self._epochs: dict[str, int] = {}
 
-    def set_epoch(self, prefix: str, epoch: int) -> None:
-        """Topics that begin with `prefix` are numbered under this epoch from now on."""
-        self._epochs[prefix] = epoch
+    def own(self, pool_id: UUID, epoch: int) -> Publisher:
+        return _LocalPublisher(self, epoch)
 
-    def _topic(self, name: str) -> _Topic:
-        epoch = next((e for p, e in self._epochs.items() if name.startswith(p)), 0)
-        topic = self._topics.get(name)
-        if topic is None:
-            topic = self._topics[name] = _Topic(epoch)
-        elif topic.epoch != epoch:
-            topic.epoch, topic.n = epoch, 0
-            topic.ring.clear()
-        return topic
+    async def subscribe(self, topic: str, after: Seq | None) -> Subscription:
+        log = self.log(topic)
+        backlog: list[Message] = []
+        base = None
+        if after is not None and log is not None and after.epoch == log.epoch:
+            oldest = log.ring[0].seq.n if log.ring else log.n + 1
+            if oldest - 1 <= after.n <= log.n:
+                base, backlog = after, log.after(after.n)
+        return self.join(topic, base=base, backlog=backlog)
 
-    def post(self, name: str, kind: str, data: Mapping[str, Any], *, lossy: bool = False) -> Seq:
-        """Number, keep and hand over one message. A lossy one is not kept for who comes back."""
-        topic = self._topic(name)
-        topic.n += 1
-        seq = Seq(topic.epoch, topic.n)
+    def watch(self, topic: str) -> Subscription:
+        return self.join(topic, base=None, lossy=True)
+
+    # -- for publishers and for a bus between processes
+
+    def encode(self, seq: Seq, kind: str, data: Mapping[str, Any]) -> Message:
         frame = orjson.dumps(
             {"type": kind, "seq": str(seq), "at": self._clock.now().isoformat(), "data": data},
             option=orjson.OPT_NON_STR_KEYS,
         )
-        message = Message(seq, kind, frame)
-        if not lossy:
-            topic.ring.append(message)
-        for subscriber in topic.subscribers:
-            subscriber.push(message)
-        return seq
+        return Message(seq, kind, frame)
 
-    def subscribe(self, name: str, after: Seq | None) -> Subscription:
-        """Everything after `after`, or from now on. `missed` is set when something is gone."""
-        topic = self._topic(name)
-        backlog: list[Message] = []
-        missed = after is None
-        if after is not None:
-            oldest = topic.ring[0].seq.n if topic.ring else topic.n + 1
-            if after.epoch != topic.epoch or after.n > topic.n or after.n + 1 < oldest:
-                missed = True
-            else:
-                backlog = [m for m in topic.ring if m.seq > after]
-        subscription = Subscription(self, name, backlog, missed=missed)
-        topic.subscribers.add(subscription)
-        return subscription
-
-    def unsubscribe(self, name: str, subscription: Subscription) -> None:
+    def hand_over(self, name: str, message: Message) -> None:
+        """To every subscriber in this process."""
         topic = self._topics.get(name)
         if topic is not None:
-            topic.subscribers.discard(subscription)
+            for subscriber in topic.subscribers:
+                subscriber.push(message)
 
-    def last(self, name: str) -> Seq:
-        """The newest number of a topic: what a snapshot taken now includes."""
-        topic = self._topic(name)
-        return Seq(topic.epoch, topic.n)
+    def join(
+        self,
+        name: str,
+        *,
+        base: Seq | None,
+        backlog: Iterable[Message] | None = None,
+        lossy: bool = False,
+    ) -> Subscription:
+        """A subscription that hears everything from now on."""
+        subscription = Subscription(
+            name, base=base, backlog=backlog or (), lossy=lossy, leave=self._leave
+        )
+        self._topics.setdefault(name, _Topic()).subscribers.add(subscription)
+        return subscription
+
+    def log(self, name: str) -> Log | None:
+        """The topic's log, when its owner is in this process."""
+        topic = self._topics.get(name)
+        return topic.log if topic is not None else None
+
+    def logs(self) -> list[Log]:
+        return [t.log for t in self._topics.values() if t.log is not None]
+
+    def heard_elsewhere(self) -> Iterator[str]:
+        """Topics subscribed here whose owner is in no engine of this process."""
+        return (name for name, t in self._topics.items() if t.subscribers and t.log is None)
+
+    def interrupt(self, name: str) -> None:
+        """Subscribers of this topic have to take a snapshot."""
+        topic = self._topics.get(name)
+        if topic is not None:
+            for subscriber in topic.subscribers:
+                subscriber.interrupt()
+
+    def take_over(self, log: Log) -> None:
+        self._topics.setdefault(log.topic, _Topic()).log = log
+
+    def let_go(self, log: Log) -> None:
+        topic = self._topics.get(log.topic)
+        if topic is not None and topic.log is log:
+            topic.log = None
+            if topic.subscribers:
+                self._orphaned()
+            else:
+                del self._topics[log.topic]
+
+    def _leave(self, subscription: Subscription) -> None:
+        topic = self._topics.get(subscription.topic)
+        if topic is not None:
+            topic.subscribers.discard(subscription)
+            if not topic.subscribers and topic.log is None:
+                del self._topics[subscription.topic]

@@ -1,6 +1,7 @@
 """Commands to the owner of a pool: from a websocket or a route to the engine that decides.
 
 In one process the engine is called directly; nothing queues between an agent and their engine.
+A command is carried out once or not at all: nothing here is ever sent a second time.
 """
 
 from __future__ import annotations
@@ -17,16 +18,21 @@ Release = Callable[[], Awaitable[None]]
 
 
 class CommandGateway(Protocol):
-    """Where commands go."""
+    """Where commands go. Payloads and answers are what JSON can carry."""
 
     async def call(
         self, pool_id: UUID, command: str, payload: Mapping[str, Any], *, timeout: float = 5.0
     ) -> Mapping[str, Any]:
-        """The owner's answer; raises its DialerError, or Unavailable without an owner."""
+        """The owner's answer; raises its DialerError, or Unavailable without an owner or an answer
+        in time (s)."""
         ...
 
     async def serve(self, pool_id: UUID, handler: Handler) -> Release:
         """Answer this pool's commands until the returned function is called."""
+        ...
+
+    async def reaches(self, pool_id: UUID) -> bool:
+        """Whether anybody answers this pool's commands at the moment."""
         ...
 
 
@@ -41,11 +47,8 @@ class LocalGateway:
     ) -> Mapping[str, Any]:
         handler = self._handlers.get(pool_id)
         if handler is None:
-            raise Unavailable("no engine runs this pool at the moment", pool=str(pool_id))
-        try:
-            return await asyncio.wait_for(handler(command, payload), timeout)
-        except TimeoutError:
-            raise Unavailable(f"{command} was not answered within {timeout} s") from None
+            raise no_owner(pool_id)
+        return await carry_out(handler, command, payload, timeout=timeout)
 
     async def serve(self, pool_id: UUID, handler: Handler) -> Release:
         self._handlers[pool_id] = handler
@@ -55,3 +58,27 @@ class LocalGateway:
                 del self._handlers[pool_id]
 
         return release
+
+    async def reaches(self, pool_id: UUID) -> bool:
+        return self.here(pool_id) is not None
+
+    def here(self, pool_id: UUID) -> Handler | None:
+        """The handler, when the pool's owner is in this process."""
+        return self._handlers.get(pool_id)
+
+
+def no_owner(pool_id: UUID) -> Unavailable:
+    return Unavailable("no engine runs this pool at the moment", pool=str(pool_id))
+
+
+async def carry_out(
+    handler: Handler, command: str, payload: Mapping[str, Any], *, timeout: float
+) -> Mapping[str, Any]:
+    """Run a handler for `timeout` seconds at most; raises Unavailable after that."""
+    try:
+        async with asyncio.timeout(timeout) as limit:
+            return await handler(command, payload)
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise Unavailable(f"{command} was not answered within {timeout} s") from None

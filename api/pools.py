@@ -1,0 +1,123 @@
+"""An engine for every pool in the database, also for those that come while the process runs.
+
+Each node keeps one for each pool; the lease decides which of them works, the others stand in line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from uuid import UUID
+
+import structlog
+
+from api.watched import WatchedTasks
+from dialer.engine.pool import PoolEngine
+from dialer.live.gateway import CommandGateway
+from dialer.store import admin
+from dialer.store.database import Database
+from telephony.nodes import Switchboard
+
+log = structlog.get_logger(__name__)
+
+POOLS = "pools"  # the signal that there is a new one
+_LOOK = 5.0  # s between looks for new pools; a signal makes it at once
+_AGAIN = 1.0  # s between a lost lease and the next place in line
+
+
+class Pools:
+    """The engines of this node. `changed` may be called at any time."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        gateway: CommandGateway,
+        switchboard: Switchboard,
+        make: Callable[[UUID], PoolEngine],
+        tasks: WatchedTasks,
+    ) -> None:
+        self._db, self._gateway, self._switchboard = database, gateway, switchboard
+        self._make, self._tasks = make, tasks
+        self._known: dict[UUID, asyncio.Task[None]] = {}
+        self._stopping = False
+        self._wake = asyncio.Event()
+        self.engines: dict[UUID, PoolEngine] = {}
+
+    def changed(self) -> None:
+        """Look now."""
+        self._wake.set()
+
+    async def look(self) -> None:
+        """Start an engine for each pool that has none."""
+        async with self._db.begin() as connection:
+            rows = await admin.pools(connection)
+        for row in rows:
+            pool_id = row["id"]
+            if pool_id not in self._known and not self._stopping:
+                self._known[pool_id] = self._tasks.start(f"pool {pool_id}", self._run(pool_id))
+
+    async def keep(self) -> None:
+        """Look for new pools until cancelled."""
+        while True:
+            try:
+                await self.look()
+            except Exception as error:  # the database is away: the next look comes
+                log.warning("pools not read", action="pools_not_read", error=repr(error))
+            try:
+                async with asyncio.timeout(_LOOK):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+            self._wake.clear()
+
+    async def _run(self, pool_id: UUID) -> None:
+        """An engine for one pool; after a lost lease it stands in line for the next one."""
+        while not self._stopping:
+            engine = self.engines[pool_id] = self._make(pool_id)
+            self._switchboard.listen(engine.on_event)
+            try:
+                await engine.start()
+                await engine.stopped.wait()
+                log.error("engine stopped", action="engine_stopped", reason=engine.stop_reason)
+            except asyncio.CancelledError:
+                await engine.abandon()
+                raise
+            except Exception:
+                log.exception("engine failed at start", action="engine_start_failed")
+                await engine.abandon()
+            finally:
+                self._switchboard.unlisten(engine.on_event)
+            await asyncio.sleep(_AGAIN)
+        await asyncio.Event().wait()  # until cancelled
+
+    def owned(self, pool_id: UUID) -> bool:
+        engine = self.engines.get(pool_id)
+        return engine is not None and engine.ready.is_set() and engine.lease.held
+
+    def all_owned(self) -> bool:
+        """Whether this node needs no other for any pool."""
+        return all(self.owned(pool_id) for pool_id in self._known)
+
+    async def checks(self) -> dict[str, str]:
+        """Each pool: `ok` when it is owned, here or by somebody who answers."""
+        found = {}
+        for pool_id in sorted(self._known):
+            engine = self.engines.get(pool_id)
+            good = self.owned(pool_id) or (
+                # Ours is in line, so whoever answers is another node.
+                (engine is None or engine.lease.lease is None)
+                and await self._gateway.reaches(pool_id)
+            )
+            reason = engine.stop_reason if engine is not None else ""
+            found[f"pool {pool_id}"] = "ok" if good else reason or "not owned"
+        return found or {"pools": "there are none yet"}
+
+    async def stop(self) -> None:
+        """Leave the lines stood in, and drain the engines that work."""
+        self._stopping = True
+        working = [engine for engine in self.engines.values() if engine.ready.is_set()]
+        for pool_id, task in self._known.items():
+            if self.engines.get(pool_id) not in working:
+                await self._tasks.end(task)
+        await asyncio.gather(*(engine.stop() for engine in working))
