@@ -170,5 +170,9 @@ class Listener:
 
 
 def name_of(error: BaseException) -> str:
-    """What may be shown of an error: its name. The text can hold the URL's password."""
-    return type(error).__name__
+    """What may be shown of an error: its name. The text can hold the URL's password.
+
+    redis-py makes a ConnectionError of most things; what is at its root says more.
+    """
+    inner = error.__cause__ or error.__context__
+    return name_of(inner) if isinstance(inner, Exception) else type(error).__name__

@@ -15,7 +15,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.lab.process import die_with_parent
+from tests.lab.certificates import self_signed
+from tests.lab.process import die_with_parent, free_port
 
 _READY = 15.0  # s a server may take to answer
 
@@ -151,22 +152,44 @@ class LabPostgres(_Server):
 
 
 class LabRedis(_Server):
-    """`with LabRedis() as server:`; empty, without persistence, at `server.url`."""
+    """`with LabRedis() as server:`; empty, without persistence, at `server.url`. With `tls` it is
+    also reached at `server.tls_url`, under a certificate of its own."""
 
     name = "redis"
+
+    def __init__(self, *, tls: bool = False) -> None:
+        super().__init__()
+        self._tls_port = free_port() if tls else 0
 
     @property
     def url(self) -> str:
         return f"unix://{self.folder}/redis.sock"
 
+    @property
+    def tls_url(self) -> str:
+        return f"rediss://127.0.0.1:{self._tls_port}/0?ssl_ca_certs={self.folder}/certificate.pem"
+
+    def _tls_options(self) -> list[str]:
+        if not self._tls_port:
+            return []
+        certificate, key = self.folder / "certificate.pem", self.folder / "key.pem"
+        if not key.exists():
+            self_signed("127.0.0.1", certificate=certificate, key=key)
+        return [
+            "--bind", "127.0.0.1", "--tls-port", str(self._tls_port), "--tls-auth-clients", "no",
+            "--tls-cert-file", str(certificate), "--tls-key-file", str(key),
+            "--tls-ca-cert-file", str(certificate),
+        ]  # fmt: skip
+
     def start(self) -> None:
         if shutil.which("redis-server") is None:
             raise RuntimeError("no redis-server is installed: run make setup")
         socket = self.folder / "redis.sock"
+        socket.unlink(missing_ok=True)
         self._launch(
             [
                 "redis-server", "--port", "0", "--unixsocket", str(socket), "--save", "",
-                "--appendonly", "no", "--dir", str(self.folder),
+                "--appendonly", "no", "--dir", str(self.folder), *self._tls_options(),
             ],
             uid=None,
             ready=socket.exists,
