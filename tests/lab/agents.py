@@ -33,7 +33,7 @@ class LabAgent:
         rng: random.Random | None = None,
         on_message: Callable[[LabAgent, dict[str, Any]], None] | None = None,
     ) -> None:
-        self._url = address.replace("http", "ws", 1) + "/api/v1/ws/agent"
+        self.move(address)
         self._token, self.name = token, name
         self._talk, self._wrap, self._code = talk, wrap, code
         self._rng = rng or random.Random(name)
@@ -48,6 +48,10 @@ class LabAgent:
         self.call_id = ""
         self._changed = asyncio.Event()
         self.ready_again = True
+
+    def move(self, address: str) -> None:
+        """Connect to this dialer from the next time on."""
+        self._url = address.replace("http", "ws", 1) + "/api/v1/ws/agent"
 
     async def start(self) -> None:
         """Connect, sign in, wait for the phone, get ready."""

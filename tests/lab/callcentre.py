@@ -100,6 +100,7 @@ class CallCentre:
         )
         self.ami_port = self.asterisk.ami_port  # a faulty link may stand in between
         self.dialer: Child | None = None
+        self.others: list[Child] = []  # more nodes of the same installation
         self.http = httpx.AsyncClient(base_url=self.address, timeout=30)
         self.agents: list[LabAgent] = []
         self.logins: dict[str, str] = {}
@@ -111,8 +112,8 @@ class CallCentre:
     def address(self) -> str:
         return f"http://{self.host}:{self.port}"
 
-    def settings(self) -> dict[str, str]:
-        """The dialer's settings as environment variables."""
+    def settings(self, *, port: int = 0) -> dict[str, str]:
+        """A dialer's settings as environment variables; `port` for one beside the first."""
         node = {
             "name": "ast1",
             "port": self.ami_port,
@@ -134,7 +135,7 @@ class CallCentre:
             "DIALER_DATABASE": self.database,
             "DIALER_FOLDER": str(self.folder / "state"),
             "DIALER_HOST": self.host,
-            "DIALER_PORT": str(self.port),
+            "DIALER_PORT": str(port or self.port),
             "DIALER_NODES": json.dumps([node]),
             "DIALER_TRUNKS": json.dumps([trunk]),
             "DIALER_DRAIN": "5",
@@ -187,26 +188,40 @@ class CallCentre:
 
     async def start_dialer(self) -> None:
         """Start (or start again) the dialer and wait until it is ready."""
-        self.dialer = await Child.start(
-            "dialer",
+        self.dialer = await self._launch("dialer", self.port)
+        await self._ready(self.dialer, self.port)
+
+    async def add_dialer(self) -> str:
+        """Start another dialer on the same database and bus; its address, when it is ready."""
+        port = free_port(self.host)
+        other = await self._launch(f"dialer{len(self.others) + 2}", port)
+        self.others.append(other)
+        await self._ready(other, port)
+        return f"http://{self.host}:{port}"
+
+    async def _launch(self, name: str, port: int) -> Child:
+        return await Child.start(
+            name,
             [sys.executable, "-m", "api", "serve"],
-            log=self.folder / "dialer.log",
+            log=self.folder / f"{name}.log",
             cwd=Path(__file__).resolve().parents[2],
-            env={**os.environ, **self.settings()},
+            env={**os.environ, **self.settings(port=port)},
         )
+
+    async def _ready(self, dialer: Child, port: int) -> None:
         deadline = asyncio.get_running_loop().time() + 40
         while True:
-            if not self.dialer.alive:
-                raise RuntimeError(f"the dialer ended at start:\n{self.dialer.tail(40)}")
+            if not dialer.alive:
+                raise RuntimeError(f"the dialer ended at start:\n{dialer.tail(40)}")
             try:
-                if self.dialer.listens(self.port):
-                    answer = await self.http.get("/readyz")
+                if dialer.listens(port):
+                    answer = await self.http.get(f"http://{self.host}:{port}/readyz")
                     if answer.status_code == 200:
                         return
             except httpx.HTTPError:
                 pass
             if asyncio.get_running_loop().time() > deadline:
-                raise RuntimeError(f"the dialer did not get ready:\n{self.dialer.tail(40)}")
+                raise RuntimeError(f"the dialer did not get ready:\n{dialer.tail(40)}")
             await asyncio.sleep(0.05)
 
     async def sign_in(self) -> None:
@@ -221,8 +236,9 @@ class CallCentre:
     async def _stop(self) -> None:
         for agent in self.agents:
             await agent.close()
-        if self.dialer is not None:
-            await self.dialer.stop(timeout=15)
+        for dialer in (self.dialer, *self.others):
+            if dialer is not None:
+                await dialer.stop(timeout=15)
         await self.http.aclose()
         await self._stack.aclose()
         if self._own:
@@ -298,13 +314,19 @@ class CallCentre:
         )
 
     async def add_agents(
-        self, campaigns: Sequence[str], *, phone: Softphone | None = None, **behaviour: Any
+        self,
+        campaigns: Sequence[str],
+        *,
+        phone: Softphone | None = None,
+        address: str = "",
+        **behaviour: Any,
     ) -> None:
-        """Agents with SIPp phones (or the given one), signed in and ready."""
+        """Agents with SIPp phones (or the given one), signed in and ready; `address`: the dialer
+        they connect to, when it is not the first."""
         for index in range(len(self.agents), self.agent_count):
             login = f"agent{index + 1}"
             token = await self.make_agent(login, campaigns, phone=phone)
-            self.agents.append(LabAgent(self.address, token, name=login, **behaviour))
+            self.agents.append(LabAgent(address or self.address, token, name=login, **behaviour))
         await asyncio.gather(*(agent.start() for agent in self.agents))
 
     async def make_agent(
