@@ -101,7 +101,8 @@ class Switch(Protocol):
         ...
 
     async def channels(self) -> Sequence[ChannelSnapshot]:
-        """All live channels of the node."""
+        """All live channels of the node. Ours among them are followed from now on, also those that
+        another dialer placed on it: a new owner goes on with them."""
         ...
 
     async def reload_phones(self) -> None:

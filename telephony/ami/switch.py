@@ -77,6 +77,7 @@ class AmiSwitch:
         )
         self._started_at = ""
         self._synchronising: list[Message] | None = None
+        self._looking = asyncio.Lock()
         self.link = Link(
             LinkSettings(
                 account.host,
@@ -344,8 +345,23 @@ class AmiSwitch:
         )
 
     async def channels(self) -> Sequence[ChannelSnapshot]:
-        self._check_up()
-        return await self._channels()
+        async with self._looking:
+            self._check_up()
+            held = self._synchronising = []
+            channels: tuple[ChannelSnapshot, ...] = ()
+            try:
+                bridges = await self.link.ask("BridgeList", {})
+                channels = await self._channels()
+                gone = {str(m.get("uniqueid")) for m in held if m.get("event") == "Hangup"}
+                channels = tuple(c for c in channels if c.unique_id not in gone)
+                if self._synchronising is held:
+                    self.tracker.adopt(channels, holding=holding_bridges(bridges))
+            finally:
+                if self._synchronising is held:  # else the link was lost, and what was held with it
+                    self._synchronising = None
+                    for message in held:
+                        self.tracker.on_message(message)
+            return channels
 
     async def _channels(self) -> tuple[ChannelSnapshot, ...]:
         answer = await self.link.ask("CoreShowChannels", {})

@@ -144,23 +144,37 @@ class Tracker:
             channel_id = channel.unique_id
             known = self._tracks.get(channel_id)
             if known is None:
-                if not channel.dialer_id or channel.dialer_id != channel_id:
-                    continue
-                known = Track(leg=channel.kind == "leg", started=True, response_due=False)
-                known.answered = channel.answered
-                known.parked = channel.bridge_id in holding
-                self._tracks[channel_id] = known
-            else:
-                self._start(channel_id, known)
-                if channel.answered:
-                    self._answer(channel_id, known)
-            known.bridge = channel.bridge_id
-            if channel.bridge_id and channel.bridge_id not in holding:
-                self._bridges.setdefault(channel.bridge_id, set()).add(channel_id)
+                self._follow(channel, holding=holding)
+                continue
+            self._start(channel_id, known)
+            if channel.answered:
+                self._answer(channel_id, known)
+            self._place(channel, known, holding=holding)
         self._part_missed()
         self._pair_up()
         for channel_id, track in list(self._tracks.items()):
             self._park(channel_id, track, parked=track.bridge in holding)
+
+    def adopt(self, channels: Sequence[ChannelSnapshot], *, holding: Collection[str] = ()) -> None:
+        """Follow those of our channels that another dialer placed; known ones stay as they are."""
+        for channel in channels:
+            if channel.unique_id not in self._tracks:
+                self._follow(channel, holding=holding)
+        self._pair_up()
+
+    def _follow(self, channel: ChannelSnapshot, *, holding: Collection[str]) -> None:
+        if not channel.dialer_id or channel.dialer_id != channel.unique_id:
+            return
+        track = Track(leg=channel.kind == "leg", started=True, response_due=False)
+        track.answered = channel.answered
+        track.parked = channel.bridge_id in holding
+        self._tracks[channel.unique_id] = track
+        self._place(channel, track, holding=holding)
+
+    def _place(self, channel: ChannelSnapshot, track: Track, *, holding: Collection[str]) -> None:
+        track.bridge = channel.bridge_id
+        if channel.bridge_id and channel.bridge_id not in holding:
+            self._bridges.setdefault(channel.bridge_id, set()).add(channel.unique_id)
 
     def _part_missed(self) -> None:
         """Conversations that ended while nobody listened."""

@@ -43,9 +43,17 @@ async def lab() -> AsyncIterator[LabAsterisk]:
 @pytest_asyncio.fixture(loop_scope="module")
 async def twin() -> AsyncIterator[Rig]:
     heard, clock = Heard(), SystemClock()
-    switch = TwinSwitch(TwinNode(clock=clock), sink=heard, clock=clock, reconnect=0.5)
+    node = TwinNode(clock=clock)
+    switch = TwinSwitch(node, sink=heard, clock=clock, reconnect=0.5)
     await switch.start()
-    yield Rig(switch, heard, cut=switch.cut, trunk="carrier", phone="agent1")
+    yield Rig(
+        switch,
+        heard,
+        cut=switch.cut,
+        trunk="carrier",
+        phone="agent1",
+        another=lambda sink: TwinSwitch(node, sink=sink, clock=clock),
+    )
     await switch.stop()
 
 
@@ -56,7 +64,12 @@ async def asterisk(lab: LabAsterisk) -> AsyncIterator[Rig]:
     await switch.start()
     await heard.wait(NodeUp)
     yield Rig(
-        switch, heard, cut=lambda: switch.link.cut("by the test"), trunk="carrier", phone="agent1"
+        switch,
+        heard,
+        cut=lambda: switch.link.cut("by the test"),
+        trunk="carrier",
+        phone="agent1",
+        another=lambda sink: AmiSwitch(lab.account(), sink=sink, clock=SystemClock()),
     )
     for channel in await switch.channels():
         await switch.hang_up(channel.unique_id)

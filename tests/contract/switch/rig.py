@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from telephony.events import CallEnded, LegParked, SwitchEvent
-from telephony.switch import Originate, Switch
+from telephony.switch import EventSink, Originate, Switch
 from tests.lab.scenario import number
 
 E = TypeVar("E", bound=SwitchEvent)
@@ -59,10 +59,18 @@ class Rig:
     """The switch, what it told, and its two faults that both kinds can do."""
 
     def __init__(
-        self, switch: Switch, heard: Heard, *, cut: Callable[[], None], trunk: str, phone: str
+        self,
+        switch: Switch,
+        heard: Heard,
+        *,
+        cut: Callable[[], None],
+        trunk: str,
+        phone: str,
+        another: Callable[[EventSink], Switch],
     ) -> None:
+        """`another` makes the switch of a second dialer on the same node."""
         self.switch, self.heard, self.cut = switch, heard, cut
-        self.trunk, self.phone = trunk, phone
+        self.trunk, self.phone, self.another = trunk, phone, another
 
     def request(
         self,

@@ -24,7 +24,7 @@ from telephony.events import (
     Stage,
 )
 from telephony.switch import NotSent, Refused
-from tests.contract.switch.rig import Rig
+from tests.contract.switch.rig import Heard, Rig
 
 pytestmark = [pytest.mark.contract, pytest.mark.asyncio(loop_scope="module")]
 
@@ -269,3 +269,36 @@ async def test_many_at_once_end_exactly_once_each(rig: Rig) -> None:
     ]
     assert [e.end for e in ended] == wanted
     assert len(rig.heard.of(CallEnded)) == 80
+
+
+async def test_a_dialer_that_stood_by_goes_on_with_what_another_one_placed(rig: Rig) -> None:
+    """From its look at the channels on: a parked leg, and a conversation that is under way."""
+    heard = Heard()
+    standby = rig.another(heard)
+    await standby.start()
+    try:
+        await heard.wait(NodeUp)
+        busy, talking = await rig.leg(), rig.request(behaviour=1)
+        await rig.switch.originate(talking)
+        await rig.heard.wait(CallAnswered, talking.call_id)
+        await rig.switch.bridge(talking.call_id, busy)
+        await rig.heard.wait(CallBridged, talking.call_id)
+        leg = await rig.leg()
+        await standby.channels()
+        waiting = rig.request(behaviour=1)
+        await standby.originate(waiting)
+        await heard.wait(CallAnswered, waiting.call_id)
+        await standby.bridge(waiting.call_id, leg)
+        assert (await heard.wait(CallBridged, waiting.call_id)).leg_id == leg
+        seen = len(heard.of(LegParked, leg))
+        await standby.hang_up(waiting.call_id)
+        await heard.wait(CallEnded, waiting.call_id)
+        await heard.wait(LegParked, leg, count=seen + 1)
+        await standby.hang_up(talking.call_id)
+        ended = await heard.wait(CallEnded, talking.call_id)
+        assert (ended.end, ended.answered) == (CallEnd.HUNG_UP_NEAR, True)
+        await heard.wait(LegParked, busy)
+        await standby.hang_up(leg)
+        await heard.wait(LegEnded, leg)
+    finally:
+        await standby.stop()
