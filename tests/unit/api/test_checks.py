@@ -1,0 +1,60 @@
+"""What readiness says of the tasks, the bus and the pools of a whole runtime without Asterisk."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from api.runtime import Runtime
+from api.settings import Settings
+from dialer.domain.ids import id_source
+from dialer.store import admin
+from dialer.store.database import upgrade
+from tests.lab.process import until
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture
+async def runtime(tmp_path: Path) -> AsyncIterator[Runtime]:
+    settings = Settings(folder=tmp_path, drain=0.1)
+    await asyncio.to_thread(upgrade, settings.database_url)
+    made = Runtime(settings)
+    await made.start()
+    yield made
+    await made.stop()
+
+
+async def add_client(runtime: Runtime, name: str) -> str:
+    new_id = id_source(runtime.clock)
+    pool_id = new_id()
+    async with runtime.database.begin() as connection:
+        await admin.add_client(
+            connection, client_id=new_id(), name=name, pool_id=pool_id, at=runtime.clock.now()
+        )
+    return f"pool {pool_id}"
+
+
+async def test_a_new_pool_is_taken_up_when_it_is_signalled(runtime: Runtime) -> None:
+    assert (await runtime.checks())["pools"] == "there are none yet"
+    names = [await add_client(runtime, "one"), await add_client(runtime, "two")]
+    runtime.bus.signal("pools")
+
+    async def taken() -> bool:
+        found = await runtime.checks()
+        return all(found.get(name) == "ok" for name in names)
+
+    await until(taken, timeout=4, what="the engines")  # sooner than the next look would be
+
+
+async def test_a_dead_task_makes_readiness_fail(runtime: Runtime) -> None:
+    before = await runtime.checks()
+    assert before["redis"] == "ok"
+    assert not [name for name in before if name.startswith("task")]
+    (mover,) = (t for t in asyncio.all_tasks() if t.get_name() == "recordings")
+    mover.cancel()
+    await asyncio.gather(mover, return_exceptions=True)
+    assert (await runtime.checks())["task recordings"] == "died: cancelled"
