@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 
 from dialer.domain.errors import Unavailable
 from dialer.live.feed import KEPT, Missed, Seq
+from dialer.live.redis_tail import Tail
 from tests.contract.bus.rig import TOPIC, Rig, numbers, redis_bus, redis_rig
 from tests.lab.process import until
 from tests.lab.servers import LabRedis
@@ -141,6 +142,26 @@ async def test_an_emptied_redis_that_nobody_noticed_asks_for_a_snapshot(
     await two.tell(owner, 11, 12)
     assert await numbers(far, 2) == [11, 12]
     assert (await two.elsewhere.feed.subscribe(TOPIC, Seq(3, 5))).missed
+
+
+async def test_who_joins_while_others_read_on_misses_nothing(
+    two: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A message comes between the look at what was kept and the joining; the others have it."""
+    owner = two.here.feed.own(two.pool, 3)
+    await two.tell(owner, 1, 5)
+    first = await two.elsewhere.feed.subscribe(TOPIC, Seq(3, 5))
+    look = Tail._backlog
+
+    async def and_then_one_more(tail: Tail, topic: str, after: Seq | None) -> Any:
+        found = await look(tail, topic, after)
+        await two.tell(owner, 6, 6)
+        assert await numbers(first, 1) == [6]
+        return found
+
+    monkeypatch.setattr(Tail, "_backlog", and_then_one_more)
+    late = await two.elsewhere.feed.subscribe(TOPIC, Seq(3, 2))
+    assert await numbers(late, 4) == [3, 4, 5, 6]
 
 
 async def test_an_owner_that_was_replaced_writes_nothing_after_its_successor(
