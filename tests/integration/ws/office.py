@@ -80,6 +80,12 @@ class Office:
         await socket.send(json.dumps(auth))
         return Screen(socket)
 
+    def tell(self, slug: str, detail: str = "") -> None:
+        """The engine says something to the agent."""
+        publisher = self.engine._publisher
+        assert publisher is not None
+        publisher.post(f"agent:{self.agent}", "notice", {"slug": slug, "detail": detail})
+
     async def make_campaign(self, name: str, **settings: Any) -> str:
         settings = {"rules_profile": "laboratory", "caller_id": "+12125550100", **settings}
         made = await self.ok("POST", "/campaigns", {"name": name, "settings": settings})
