@@ -344,6 +344,10 @@ class PoolStore(Protocol):
 
     async def open_attempts(self, pool_id: UUID) -> list[OpenAttempt]: ...
 
+    async def of_other_pools(self, pool_id: UUID, ids: Sequence[UUID]) -> frozenset[UUID]:
+        """Of these attempts and agents, those that are another pool's business."""
+        ...
+
     async def hour_counts(
         self, since: Mapping[UUID, datetime]
     ) -> Mapping[UUID, Sequence[HourCount]]:

@@ -300,6 +300,10 @@ class MemoryPoolStore:
             if row.fields.get("outcome") is None
         ]
 
+    async def of_other_pools(self, pool_id: UUID, ids: Sequence[UUID]) -> frozenset[UUID]:
+        self._alive()
+        return frozenset()
+
     async def hour_counts(
         self, since: Mapping[UUID, datetime]
     ) -> Mapping[UUID, Sequence[HourCount]]:

@@ -29,7 +29,7 @@ from dialer.engine.lease import LeaseKeeper
 from dialer.engine.lines import Lines
 from dialer.engine.permission import Permission, abandon_window
 from dialer.engine.placing import Placer
-from dialer.engine.reconcile import Found, conclude, reconcile
+from dialer.engine.reconcile import Found, conclude, ours, reconcile
 from dialer.engine.router import Router
 from dialer.engine.settings import EngineSettings
 from dialer.engine.state import Agent, Call, Campaign
@@ -287,6 +287,7 @@ class PoolEngine:
         channels: list[tuple[str, ChannelSnapshot]] = []
         for switch in self._switchboard.up():
             channels.extend((switch.node, c) for c in await switch.channels())
+        channels = await ours(channels, store=self._store, pool_id=self.pool_id)
         ids = [str(a.id) for a in attempts]
         since = min((a.intended_at for a in attempts), default=self._clock.now())
         records = await self._records.find(ids, since=since) if ids else {}

@@ -16,7 +16,7 @@ import structlog
 
 from dialer.domain.call import CallState, CallStep
 from dialer.domain.campaign import DialMode
-from dialer.domain.work import OpenAttempt
+from dialer.domain.work import OpenAttempt, PoolStore
 from dialer.engine.agents import AgentDesk, agent_of_leg
 from dialer.engine.calls import CallDesk, lost
 from dialer.engine.router import Router
@@ -58,6 +58,26 @@ def call_of(attempt: OpenAttempt, *, at: float) -> Call:
         outcomes_before=dict(attempt.outcome_counts),
         sent=at if attempt.sent_at else 0.0,
     )
+
+
+async def ours(
+    channels: Sequence[tuple[str, ChannelSnapshot]], *, store: PoolStore, pool_id: UUID
+) -> list[tuple[str, ChannelSnapshot]]:
+    """Without the channels of other pools on these nodes: theirs are not ours to end."""
+    subjects = {c.dialer_id: _subject(c) for _, c in channels if c.dialer_id}
+    asked = [subject for subject in subjects.values() if subject is not None]
+    others = await store.of_other_pools(pool_id, asked) if asked else frozenset()
+    return [(node, c) for node, c in channels if subjects.get(c.dialer_id) not in others]
+
+
+def _subject(channel: ChannelSnapshot) -> UUID | None:
+    """The agent of a leg, the attempt of a call."""
+    if channel.kind == "leg":
+        return agent_of_leg(channel.dialer_id)
+    try:
+        return UUID(channel.dialer_id)
+    except ValueError:
+        return None
 
 
 def reconcile(

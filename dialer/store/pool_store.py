@@ -316,6 +316,14 @@ class SqlPoolStore:
             await self._owned(connection, lease)
             await writes.apply(connection, batch)
 
+    async def of_other_pools(self, pool_id: UUID, ids: Sequence[UUID]) -> frozenset[UUID]:
+        found: set[UUID] = set()
+        async with self._db.begin() as connection:
+            for table in (t.attempt, t.agent):
+                query = sa.select(table.c.id).where(table.c.id.in_(ids), table.c.pool_id != pool_id)
+                found.update((await connection.execute(query)).scalars())
+        return frozenset(found)
+
     async def hour_counts(
         self, since: Mapping[UUID, datetime]
     ) -> Mapping[UUID, Sequence[HourCount]]:

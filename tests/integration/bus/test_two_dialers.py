@@ -26,10 +26,10 @@ def servers() -> Iterator[tuple[LabPostgres, LabRedis]]:
         yield postgres, redis
 
 
-def people(first: int, count: int) -> list[dict[str, Any]]:
+def people(first: int, count: int, *, behaviour: int = 0) -> list[dict[str, Any]]:
     return [
         {
-            "number": number(behaviour=0, index=i, delay=0, talk=2),
+            "number": number(behaviour=behaviour, index=i, delay=0, talk=2),
             "name": f"Person {i}",
             "attributes": {"index": i},
         }
@@ -51,6 +51,14 @@ async def done(centre: CallCentre, campaign: str, count: int) -> None:
         return bool(figures["leads"].get("done", 0) == count)
 
     await until(finished, timeout=60, what=f"{count} leads done")
+
+
+async def more(centre: CallCentre, campaign: str, first: int, count: int) -> None:
+    """More leads for a campaign that may have finished meanwhile."""
+    await centre.load(campaign, people(first, count))
+    found = await centre.post(f"/campaigns/{campaign}", method="GET")
+    if found["state"] == "finished":
+        await centre.post(f"/campaigns/{campaign}/start")
 
 
 async def checks(centre: CallCentre, address: str) -> dict[str, str]:
@@ -120,13 +128,13 @@ async def test_agents_beside_another_dialer_work_and_survive_the_owner_and_redis
             await agent.until("paused", "ready")
             if agent.state == "paused":
                 await agent.command("ready")
-        await centre.load(campaign, people(6, 4))
+        await more(centre, campaign, 6, 4)
         await done(centre, campaign, 10)
         assert popped(centre) == 10
 
         # Redis dies: its owner goes on with the agents it has.
         redis.stop()
-        await centre.load(campaign, people(10, 4))
+        await more(centre, campaign, 10, 4)
         await done(centre, campaign, 14)
         assert popped(centre) == 14
         assert (await checks(centre, second))["redis"].startswith("degraded")
@@ -140,9 +148,15 @@ async def test_a_new_clients_pool_has_its_engine_without_a_restart(
 ) -> None:
     postgres, redis = servers
     async with CallCentre(
-        agents=0, database=postgres.database(), environment={"DIALER_REDIS": redis.url}
+        agents=1, database=postgres.database(), environment={"DIALER_REDIS": redis.url}
     ) as centre:
+        campaign = await centre.campaign("one", mode="progressive", wrap_up=0)
         second = await centre.add_dialer()
+        await centre.add_agents([campaign], talk=None)
+        await centre.load(campaign, people(0, 1, behaviour=1))
+        await centre.post(f"/campaigns/{campaign}/start")
+        (agent,) = centre.agents
+        await agent.until("on_call")
         before = set(await checks(centre, centre.address))
         await centre.post("/clients", {"name": "guest"})
         for address in (centre.address, second):
@@ -153,6 +167,9 @@ async def test_a_new_clients_pool_has_its_engine_without_a_restart(
                 return len(new) == 1 and all(state == "ok" for state in found.values())
 
             await until(taken, timeout=15, what="an engine for the new pool")
+        # Its engine has looked at the node's channels and left the other pool's alone.
+        assert (await agent.command("pause", reason="still here"))["data"]["state"] == "on_call"
+        assert agent.state == "on_call"
         # The whole installation stops at once, cleanly.
         stopped = [d for d in (centre.dialer, *centre.others) if d is not None]
         assert await asyncio.gather(*(d.stop(timeout=15) for d in stopped)) == [0, 0]

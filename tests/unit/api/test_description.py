@@ -140,7 +140,7 @@ def posted() -> set[tuple[str, str]]:
         for node in ast.walk(ast.parse(path.read_text())):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
                 continue
-            if node.func.attr not in ("_post", "post") or len(node.args) < 3:
+            if node.func.attr not in ("_post", "post", "show") or len(node.args) < 3:
                 continue
             topic, kind = node.args[0], node.args[1]
             if isinstance(topic, ast.JoinedStr) and isinstance(kind, ast.Constant):
