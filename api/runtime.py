@@ -266,7 +266,8 @@ def http_config(app: Any, *, host: str, port: int) -> uvicorn.Config:
 def listen(host: str, port: int) -> socket.socket:
     """The API's socket, before anything else is started; raises OSError that says what is wrong."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    # With the protocol named asyncio sets TCP_NODELAY: a pop must not wait for an acknowledgement.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
