@@ -6,9 +6,9 @@ Two implementations pass the same contract tests: `telephony.ami` (the real one)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from telephony.events import CallId, ChannelSnapshot, LegId, SwitchEvent
 
@@ -76,8 +76,11 @@ class Switch(Protocol):
         """Call an agent's phone (`endpoint` is a PJSIP endpoint's name); it parks when answered."""
         ...
 
-    async def bridge(self, call_id: CallId, leg_id: LegId, *, beep: bool = True) -> None:
-        """Join a person to an agent's leg. `CallBridged` says when both are in one bridge."""
+    def bridge(
+        self, call_id: CallId, leg_id: LegId, *, beep: bool = True
+    ) -> Coroutine[Any, Any, None]:
+        """Join a person to an agent's leg. `CallBridged` says when both are in one bridge. The
+        action leaves with the call itself (which may raise NotSent), not with the first await."""
         ...
 
     async def hang_up(self, channel_id: CallId | LegId) -> None:

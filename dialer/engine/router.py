@@ -8,7 +8,7 @@ gets the next one, as long as the dialplan has not begun its message.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -125,7 +125,11 @@ class Router:
     def _join(self, call: Call, agent: Agent, since: float) -> None:
         call.step(CallStep.TAKE)
         self._reserved[call.key] = since
-        self._tasks.spawn(self._bridge(call, agent), name=f"bridge-{call.key}")
+        try:
+            bridge = self._switch_for(call.node).bridge(call.key, agent.leg_id)
+        except SwitchError as error:  # told a moment later: what follows expects both to be joined
+            bridge = _failed(error)
+        self._tasks.spawn(self._bridge(call, agent, bridge), name=f"bridge-{call.key}")
         self._post(f"agent:{agent.id}", "pop", self.pop(call))
 
     def pop(self, call: Call) -> dict[str, Any]:
@@ -162,10 +166,9 @@ class Router:
             "answered_at": call.answered_at.isoformat() if call.answered_at else None,
         }
 
-    async def _bridge(self, call: Call, agent: Agent) -> None:
-        leg_id = agent.leg_id
+    async def _bridge(self, call: Call, agent: Agent, bridge: Coroutine[Any, Any, None]) -> None:
         try:
-            await self._switch_for(call.node).bridge(call.key, leg_id)
+            await bridge
         except Unanswered:
             # It may stand or not. A person in an unknown place is better ended than left alone.
             if call.state is CallState.CONNECTING:
@@ -186,3 +189,7 @@ class Router:
             await self._switch_for(agent.leg_node).ring_tone(agent.leg_id, on=on)
         except SwitchError as error:
             log.warning("ring tone failed", action="ring_tone_failed", error=str(error))
+
+
+async def _failed(error: SwitchError) -> None:
+    raise error

@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 from panoramisk.message import Message
@@ -278,23 +279,35 @@ class AmiSwitch:
             self.tracker.forget(channel_id)
             raise
 
-    async def bridge(self, call_id: CallId, leg_id: LegId, *, beep: bool = True) -> None:
+    def bridge(
+        self, call_id: CallId, leg_id: LegId, *, beep: bool = True
+    ) -> Coroutine[Any, Any, None]:
         fields = {
             "Channel1": check_name(call_id, "call id"),
             "Channel2": check_name(leg_id, "leg id"),
             "Tone": "Channel2" if beep else "no",
         }
-        await self._insist("Bridge", fields)
+        self._check_up()
+        # On the wire before anything else happens: a person has answered.
+        return self._insist("Bridge", fields, first=self.link.begin("Bridge", fields))
 
-    async def _insist(self, name: str, fields: Mapping[str, Value]) -> None:
-        """Move a channel. One between two places is refused for some milliseconds."""
+    async def _insist(
+        self,
+        name: str,
+        fields: Mapping[str, Value],
+        *,
+        first: Callable[[], Coroutine[Any, Any, object]] | None = None,
+    ) -> None:
+        """Move a channel. One between two places is refused for some milliseconds. `first`: the
+        answer to a try that was written already."""
         for pause in _PAUSES:
             try:
-                await self._ask(name, fields)
+                await (self._ask(name, fields) if first is None else first())
                 return
             except Refused as error:
                 if _GONE.search(str(error)):
                     raise
+            first = None
             await asyncio.sleep(pause)
         await self._ask(name, fields)
 

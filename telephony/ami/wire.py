@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import structlog
 from panoramisk.actions import Action
@@ -33,6 +34,15 @@ _UNREAD = tuple(
 )
 _MOST_VALUE = 1024  # characters in one value we send
 _CONTROL = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029]")
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An action that was written and not yet answered."""
+
+    name: str
+    action_id: str
+    future: asyncio.Future[list[Message]]
 
 
 def clean(name: str, value: Value) -> Value:
@@ -155,13 +165,8 @@ class Wire(AMIProtocol):  # type: ignore[misc]  # panoramisk has no types
         )
         self.transport.write(str(action).encode("utf-8"))
 
-    async def ask(
-        self, name: str, action_id: str, fields: Mapping[str, Value], *, timeout: float
-    ) -> list[Message]:
-        """Write an action and wait for its response (or its whole list).
-
-        Raises NotSent, or Unanswered when the link or the time was lost before the answer.
-        """
+    def begin(self, name: str, action_id: str, fields: Mapping[str, Value]) -> Begun:
+        """Write an action now; its response is waited for with `answer`. Raises NotSent."""
         if action_id in self._pending:
             raise NotSent(f"action id {action_id} is in use")
         future: asyncio.Future[list[Message]] = asyncio.get_running_loop().create_future()
@@ -171,16 +176,29 @@ class Wire(AMIProtocol):  # type: ignore[misc]  # panoramisk has no types
         except BaseException:
             self._pending.pop(action_id, None)
             raise
+        return Begun(name, action_id, future)
+
+    async def answer(self, begun: Begun, *, timeout: float) -> list[Message]:
+        """The response to what was begun (or its whole list).
+
+        Raises Unanswered when the link or the time was lost before the answer.
+        """
         try:
-            return await asyncio.wait_for(future, timeout)
+            return await asyncio.wait_for(begun.future, timeout)
         except TimeoutError:
             # Whether it happened is only known after a resynchronisation, and a link that does not
             # answer is of no use: it is made again.
-            self.close(f"{name} was not answered within {timeout} s")
-            raise Unanswered(f"{name}: no answer within {timeout} s") from None
+            self.close(f"{begun.name} was not answered within {timeout} s")
+            raise Unanswered(f"{begun.name}: no answer within {timeout} s") from None
         finally:
-            self._pending.pop(action_id, None)
-            self._lists.pop(action_id, None)
+            self._pending.pop(begun.action_id, None)
+            self._lists.pop(begun.action_id, None)
+
+    async def ask(
+        self, name: str, action_id: str, fields: Mapping[str, Value], *, timeout: float
+    ) -> list[Message]:
+        """Write an action and wait for its response; raises NotSent or Unanswered."""
+        return await self.answer(self.begin(name, action_id, fields), timeout=timeout)
 
     def close(self, reason: str = "closed") -> None:
         """End the connection; all that waits fails as unanswered. Idempotent."""
