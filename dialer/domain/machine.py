@@ -38,6 +38,10 @@ class Machine(Generic[S, E]):
     def allows(self, state: S, event: E) -> bool:
         return event in self.table.get(state, {})
 
+    def before(self, state: S) -> frozenset[S]:
+        """States from which one event leads to `state`."""
+        return frozenset(s for s, row in self.table.items() if state in row.values())
+
     def final(self) -> frozenset[S]:
         """States that nothing leaves."""
         return frozenset(s for s, row in self.table.items() if not row)

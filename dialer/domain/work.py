@@ -6,7 +6,7 @@ are UTC-aware. Every write goes out under the pool's epoch (`WHERE epoch = ...`)
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -63,6 +63,7 @@ class ClaimedLead:
     callback_agent: UUID | None
     callback_at: datetime | None
     history: ContactHistory
+    was: LeadState = LeadState.NEW  # before it was claimed
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ class AttemptUpdate:
     answered_at: datetime | None = None
     connected_at: datetime | None = None
     ended_at: datetime | None = None
-    outcome: Outcome | None = None  # written once: a second outcome is refused by the store
+    outcome: Outcome | None = None  # written once: the store keeps the first
     agent_id: UUID | None = None
     cause: int | None = None
     tech_cause: str | None = None
@@ -109,15 +110,17 @@ class AttemptUpdate:
 
 @dataclass(frozen=True, slots=True)
 class LeadMove:
-    """Where a lead goes; its person's reservation is released when it leaves hopper/dialing."""
+    """Where a lead goes; its person's reservation is released when it leaves hopper/dialing.
+
+    Attempts are counted from their own rows, so that a repeated batch counts nothing twice.
+    """
 
     lead_id: UUID
     state: LeadState
     next_at: datetime | None = None
-    outcome: Outcome | None = None  # counts an attempt of this outcome
-    counts_attempt: bool = False
     reason: str = ""
     callback_agent: UUID | None = None
+    only_from: LeadState | None = None  # nothing happens when the lead is elsewhere by then
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +194,9 @@ class RecordingWrite:
 
 @dataclass(frozen=True, slots=True)
 class CampaignMove:
+    """Happens only if the campaign's machine has a way from its present state: people may have
+    moved it meanwhile."""
+
     campaign_id: UUID
     state: CampaignState
     reason: str
@@ -228,6 +234,8 @@ class OpenAttempt:
     agent_id: UUID | None
     outcome_counts: Mapping[str, int]
     attempts: int
+    was: LeadState = LeadState.NEW  # the lead, before it was claimed
+    callback_agent: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,11 +315,20 @@ class PoolStore(Protocol):
     async def load(self, pool_id: UUID) -> PoolView: ...
 
     async def claim(
-        self, lease: Lease, *, campaign_id: UUID, limit: int, now: datetime
+        self,
+        lease: Lease,
+        *,
+        campaign_id: UUID,
+        limit: int,
+        now: datetime,
+        agents: Collection[UUID] | None = None,
     ) -> list[ClaimedLead]:
         """Move up to `limit` due leads to the hopper, reserving person and number in the same
         transaction (a person reserved by any campaign is passed over). Due callbacks first, then
-        due retries, then new ones in list order."""
+        due retries, then new ones in list order.
+
+        Leads kept for one agent (`callback_agent`, while that agent works the campaign) come only
+        when `agents` names them, and then only they come, at most one for each agent."""
         ...
 
     async def claim_one(self, lease: Lease, *, lead_id: UUID, now: datetime) -> ClaimedLead | None:
@@ -324,8 +341,9 @@ class PoolStore(Protocol):
         """The campaign's lead with this E.164 number; made, with customer and number, if new."""
         ...
 
-    async def unclaim_all(self, lease: Lease) -> int:
-        """Return hopper leads of this pool (after a crash): number returned."""
+    async def unclaim_all(self, lease: Lease, *, keep: Collection[UUID] = ()) -> int:
+        """Return hopper leads of this pool, but those in `keep`, to what they were before they
+        were claimed (after a crash, or an answer that was lost): number returned."""
         ...
 
     async def blocked_by_do_not_call(
@@ -344,8 +362,8 @@ class PoolStore(Protocol):
 
     async def open_attempts(self, pool_id: UUID) -> list[OpenAttempt]: ...
 
-    async def of_other_pools(self, pool_id: UUID, ids: Sequence[UUID]) -> frozenset[UUID]:
-        """Of these attempts and agents, those that are another pool's business."""
+    async def attempts_of_pool(self, pool_id: UUID, ids: Sequence[UUID]) -> frozenset[UUID]:
+        """Those ids that are attempts of this pool, ended or not: whose channels may be swept."""
         ...
 
     async def hour_counts(

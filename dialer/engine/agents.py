@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -28,6 +29,8 @@ from telephony.switch import Switch, SwitchError
 log = structlog.get_logger(__name__)
 
 Post = Callable[[str, str, dict[str, Any]], None]  # topic, type, data
+
+_STEPPED = timedelta(seconds=1)  # more than this apart: somebody set the calendar clock
 
 #: States an agent can be called away from only when the work at hand is done.
 _AT_WORK = frozenset(
@@ -50,14 +53,17 @@ class AgentDesk:
         settings: EngineSettings,
         tasks: TaskGroup,
         became_ready: Callable[[Agent], None],
-        conversation_cut: Callable[[Agent], None],
+        work_cut: Callable[[Agent], None],
         epoch: Callable[[], int],
+        node_for: Callable[[Agent], str],
+        held: Callable[[], bool],
     ) -> None:
         self._switch_for, self._put, self._post = switch_for, put, post
         self._new_id, self._clock, self._settings = new_id, clock, settings
         self._tasks, self._became_ready = tasks, became_ready
         self._hang_ups = hang_ups
-        self._conversation_cut, self._epoch = conversation_cut, epoch
+        self._work_cut, self._epoch, self._node_for = work_cut, epoch, node_for
+        self._held = held
         self.agents: dict[UUID, Agent] = {}
         self._by_leg: dict[str, Agent] = {}
         self._legs = 0
@@ -76,6 +82,7 @@ class AgentDesk:
             else:
                 agent.view = view
         for agent_id in [a for a in self.agents if a not in known]:
+            self.sign_out(self.agents[agent_id], reason="removed")
             if self.agents[agent_id].state is AgentState.SIGNED_OUT:
                 del self.agents[agent_id]
 
@@ -90,6 +97,13 @@ class AgentDesk:
 
     def signed_in(self) -> list[Agent]:
         return [a for a in self.agents.values() if a.state is not AgentState.SIGNED_OUT]
+
+    def describing(self, campaign_id: UUID) -> bool:
+        """Whether an agent has yet to say how a call of this campaign went."""
+        return any(
+            a.last_call is not None and a.last_call.campaign_id == campaign_id
+            for a in self.agents.values()
+        )
 
     def longest_idle(self, campaign_id: UUID, node: str) -> Agent | None:
         """The available agent who waited longest and may work this campaign, on this node."""
@@ -119,23 +133,38 @@ class AgentDesk:
         if before is not AgentState.SIGNED_OUT and agent.since_at is not None:
             assert agent.session_id is not None
             # A stepped wall clock must not make a stretch negative or long: monotonic decides.
-            self._put(
-                AgentInterval(
-                    agent.id,
-                    agent.view.client_id,
-                    agent.session_id,
-                    before,
-                    agent.reason,
-                    agent.since_at,
-                    at,
-                    campaign_id or (agent.call.campaign_id if agent.call else None),
+            until = agent.since_at + timedelta(seconds=now - agent.since)
+            if until > agent.since_at:
+                self._put(
+                    AgentInterval(
+                        agent.id,
+                        agent.view.client_id,
+                        agent.session_id,
+                        before,
+                        agent.reason,
+                        agent.since_at,
+                        until,
+                        campaign_id or (agent.call.campaign_id if agent.call else None),
+                    )
                 )
-            )
+            if abs(at - until) < _STEPPED:
+                at = until  # the next stretch begins where this one ends
         self.occupancy.ended(agent, before, at=now)
         agent.state, agent.reason, agent.since, agent.since_at = after, reason, now, at
         self.tell_state(agent)
         if after is AgentState.READY and agent.pending is None:
             self._became_ready(agent)
+
+    def later(self, agent: Agent, seconds: float, action: Callable[[Agent], None]) -> None:
+        """Do this with the agent after some time, unless they move before, or the pool is not ours
+        any more by then."""
+
+        def act() -> None:
+            agent.timer = None
+            if self._held():
+                action(agent)
+
+        agent.timer = asyncio.get_running_loop().call_later(seconds, act)
 
     def tell_state(self, agent: Agent) -> None:
         self._post(f"agent:{agent.id}", "state", self.describe(agent))
@@ -191,6 +220,7 @@ class AgentDesk:
             agent.pending, agent.pending_reason = AgentEvent.PAUSE, reason
             self.tell_state(agent)
         elif AGENT.allows(agent.state, AgentEvent.PAUSE):
+            agent.pending = None
             self.move(agent, AgentEvent.PAUSE, reason=reason)
         else:
             raise Conflict(f"cannot pause in {agent.state.value}", state=agent.state.value)
@@ -234,9 +264,15 @@ class AgentDesk:
 
     # -- legs -------------------------------------------------------------------------------------
 
-    def leg_parked(self, leg_id: str) -> None:
+    def _drop_stray(self, leg_id: str, node: str) -> None:
+        """A phone of ours that came up after we gave up on it."""
+        if agent_of_leg(leg_id) in self.agents:
+            self._hang_ups.want(node, leg_id)
+
+    def leg_parked(self, leg_id: str, *, node: str) -> None:
         agent = self._by_leg.get(leg_id)
         if agent is None:
+            self._drop_stray(leg_id, node)
             return
         agent.leg_parked = True
         if (waiting := self._parking.get(agent.id)) is not None:
@@ -251,7 +287,8 @@ class AgentDesk:
         if not agent.leg_parked and agent.leg_id:
             waiting = self._parking.setdefault(agent.id, asyncio.Event())
             try:
-                await asyncio.wait_for(waiting.wait(), self._settings.leg_parks)
+                async with asyncio.timeout(self._settings.leg_parks):
+                    await waiting.wait()
             except TimeoutError:
                 pass
             finally:
@@ -271,15 +308,16 @@ class AgentDesk:
             return
         if agent.state is not AgentState.LEG_LOST:
             agent.leg_lost_at = self._clock.monotonic()
-            self._conversation_cut(agent)
+            self._work_cut(agent)
             self.move(agent, AgentEvent.LOSE_LEG, reason="phone lost")
-            agent.call, agent.preview = None, None
+            if agent.call is not None and agent.call.connected:  # it can still be described
+                agent.last_call, agent.disposed = agent.call, False
+            agent.call = None
             self.notice(agent, "phone-lost", "the phone's call ended; it is called again")
         if self._clock.monotonic() - agent.leg_lost_at >= self._settings.leg_grace:
-            self.move(agent, AgentEvent.SIGN_OUT, reason="phone lost")
+            self._leave(agent, "phone lost")
             return
-        loop = asyncio.get_running_loop()
-        agent.timer = loop.call_later(1.0, self._call_leg, agent, agent.leg_node)
+        self.later(agent, 1.0, self._call_again)
 
     def adopt(self, agent: Agent, *, leg_id: str, node: str, parked: bool) -> None:
         """A leg found alive at reconciliation: the agent is signed in as before."""
@@ -295,6 +333,20 @@ class AgentDesk:
         agent.call, agent.leg_parked = call, False
         self.move(agent, AgentEvent.DIAL, reason="dialer restarted", campaign_id=call.campaign_id)
         self.move(agent, AgentEvent.CONNECT, reason="dialer restarted")
+
+    def adopt_dialing(self, agent: Agent, call: Call) -> None:
+        """A call that this agent asked for still rings."""
+        agent.call = call
+        self.move(agent, AgentEvent.DIAL, reason="dialer restarted", campaign_id=call.campaign_id)
+
+    def node_lost(self, node: str) -> None:
+        """A node stays away: its phones are called from another one."""
+        for agent in self.signed_in():
+            if agent.leg_node == node and agent.leg_id:
+                self.leg_ended(agent.leg_id, cause="node lost")
+
+    def _call_again(self, agent: Agent) -> None:
+        self._call_leg(agent, self._node_for(agent))
 
     def _call_leg(self, agent: Agent, node: str) -> None:
         if agent.state not in (AgentState.CONNECTING, AgentState.LEG_LOST):
@@ -322,7 +374,8 @@ class AgentDesk:
 
     def _leave(self, agent: Agent, reason: str) -> None:
         leg_id, node = agent.leg_id, agent.leg_node
-        agent.pending, agent.preview, agent.call, agent.last_call = None, None, None, None
+        self._work_cut(agent)
+        agent.pending, agent.call, agent.last_call = None, None, None
         self.move(agent, AgentEvent.SIGN_OUT, reason=reason)
         agent.leg_id, agent.leg_parked = "", False
         if leg_id:

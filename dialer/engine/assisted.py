@@ -7,18 +7,17 @@ before it is dialed; only who decides differs.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from datetime import timedelta
+from collections.abc import Callable, Collection, Coroutine, Mapping
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from dialer.domain.agent import AgentEvent, AgentState
-from dialer.domain.campaign import DialMode
-from dialer.domain.errors import Conflict, Invalid, NotFound
-from dialer.domain.lead import LeadState
-from dialer.domain.work import ClaimedLead, LeadMove, PoolStore, Write
+from dialer.domain.campaign import CampaignState, DialMode
+from dialer.domain.errors import Conflict, DialerError, Invalid, NotFound, Unavailable
+from dialer.domain.work import ClaimedLead, Lease, PoolStore, Write
 from dialer.engine.agents import AgentDesk, Post
-from dialer.engine.hopper import Hopper
+from dialer.engine.hopper import Hopper, returned
 from dialer.engine.lease import LeaseKeeper
 from dialer.engine.placing import Order, Placer
 from dialer.engine.router import Router
@@ -51,11 +50,12 @@ class AssistedDialing:
         self._placer, self._router, self._campaigns = placer, router, campaigns
         self._put, self._post, self._clock, self._tasks = put, post, clock, tasks
 
-    def offer(self, campaign: Campaign) -> int:
-        """Give each free agent of a preview campaign a lead to look at; returns how many."""
+    def offer(self, campaign: Campaign, agents: Collection[UUID]) -> int:
+        """Give those of these agents who are free a lead of a preview campaign to look at, the
+        longest idle first; returns how many."""
         shown = 0
-        for agent in self._desk.agents.values():
-            if not agent.available or campaign.id not in agent.view.campaigns:
+        for agent in self._idle():
+            if agent.id not in agents:
                 continue
             leads = self._hopper.take(campaign.id, 1)
             if not leads:
@@ -64,18 +64,69 @@ class AssistedDialing:
             shown += 1
         return shown
 
+    def call_back(self, needed: Collection[UUID]) -> int:
+        """Free agents get the callbacks they promised that are due: shown where agents start the
+        calls, dialed with them on the line elsewhere. Not those who are `needed` for calls under
+        way. Returns how many."""
+        given = 0
+        for agent in self._idle():
+            if agent.id in needed:
+                continue
+            lead = self._hopper.own_callback(agent.id)
+            campaign = self._campaigns.get(lead.campaign_id) if lead is not None else None
+            if lead is None or campaign is None or not self._runs(campaign):
+                continue
+            self._hopper.take_lead(lead.lead_id)
+            given += 1
+            if is_assisted(campaign.view.settings.mode):
+                self._show(agent, campaign, lead)
+            else:
+                self._desk.move(agent, AgentEvent.DIAL, campaign_id=campaign.id)
+                work = self._dial(agent, campaign, lead, DialMode.PREVIEW)
+                self._tasks.spawn(self._quietly(agent, work), name=f"callback-{agent.id}")
+        return given
+
+    def _idle(self) -> list[Agent]:
+        free = [a for a in self._desk.agents.values() if a.available]
+        return sorted(free, key=lambda a: a.since)
+
+    def put_back(self, agent: Agent) -> None:
+        """The agent cannot look at the lead any more: it goes back as it came."""
+        lead, agent.preview = agent.preview, None
+        if lead is not None:
+            self._return(lead, "not called", timedelta(0))
+
+    def withdraw(self, campaign_id: UUID) -> None:
+        """The campaign dials no more: its previews close."""
+        for agent in self._desk.signed_in():
+            lead = agent.preview
+            if lead is not None and lead.campaign_id == campaign_id:
+                self.put_back(agent)
+                self._desk.notice(agent, "campaign-stopped", "the campaign does not call now")
+                self._desk.move(agent, AgentEvent.SKIP)
+
+    @staticmethod
+    def _runs(campaign: Campaign) -> bool:
+        return campaign.view.state is CampaignState.RUNNING
+
+    async def _quietly(self, agent: Agent, work: Coroutine[Any, Any, Call]) -> None:
+        """Dial for an agent who did not ask this moment: what goes wrong is told, not raised."""
+        try:
+            await work
+        except DialerError as error:
+            self._desk.notice(agent, error.slug, error.detail)
+
     def _show(self, agent: Agent, campaign: Campaign, lead: ClaimedLead) -> None:
         agent.preview, agent.preview_campaign = lead, campaign.id
         self._desk.move(agent, AgentEvent.PREVIEW, campaign_id=campaign.id)
         self._post(f"agent:{agent.id}", "preview", self.describe(agent) or {})
         limit = campaign.view.settings.preview_timeout
         if limit > 0:
-            loop = asyncio.get_running_loop()
-            agent.timer = loop.call_later(limit, self._time_over, agent, lead)
+            self._desk.later(agent, limit, self._time_over)
 
-    def _time_over(self, agent: Agent, lead: ClaimedLead) -> None:
-        if agent.state is AgentState.PREVIEWING and agent.preview is lead:
-            self._tasks.spawn(self.dial(agent), name=f"preview-{agent.id}")
+    def _time_over(self, agent: Agent) -> None:
+        if agent.state is AgentState.PREVIEWING:
+            self._tasks.spawn(self._quietly(agent, self.dial(agent)), name=f"preview-{agent.id}")
 
     def describe(self, agent: Agent) -> dict[str, Any] | None:
         """The `preview` message's data."""
@@ -111,8 +162,8 @@ class AssistedDialing:
         if agent.state is not AgentState.PREVIEWING or lead is None:
             raise Conflict(f"expected previewing, got {agent.state.value}")
         campaign = self._campaigns.get(lead.campaign_id)
-        if campaign is None:
-            raise Conflict("the campaign is gone")
+        if campaign is None or not self._runs(campaign):
+            raise Conflict("the campaign does not call now")
         agent.preview = None
         return await self._dial(agent, campaign, lead, DialMode.PREVIEW)
 
@@ -127,6 +178,8 @@ class AssistedDialing:
             raise Conflict("the phone is not connected", state=agent.state.value)
         if lead_id is None and not number:
             raise Invalid("either lead_id or number is needed")
+        if not self._runs(campaign):
+            raise Conflict(f"the campaign is {campaign.view.state.value}")
         lease, now = self._lease.current, self._clock.now()
         if agent.state is AgentState.PAUSED:  # and paused again afterwards
             agent.pending, agent.pending_reason = AgentEvent.PAUSE, agent.reason
@@ -137,46 +190,63 @@ class AssistedDialing:
                 lead_id = await self._store.ensure_lead(
                     lease, campaign_id=campaign.id, number=number, now=now
                 )
-            lead = await self._store.claim_one(lease, lead_id=lead_id, now=now)
+            lead = await self._claim(lease, lead_id, now)
             if lead is None:
-                raise Conflict("somebody else is calling this person")
+                raise Conflict("this person cannot be called now: not known, blocked, or in a call")
             if lead.campaign_id != campaign.id:
                 self._return(lead, "other_campaign", timedelta(0))
                 raise NotFound("no such lead in this campaign")
-        except BaseException:
-            self._desk.released(agent)
-            raise
+        except BaseException as error:
+            if agent.allows(AgentEvent.RELEASE):  # else the phone was lost meanwhile
+                self._desk.released(agent)
+            if isinstance(error, (DialerError, asyncio.CancelledError)):
+                raise
+            raise Unavailable("the database is away") from error
         return await self._dial(agent, campaign, lead, DialMode.MANUAL)
+
+    async def _claim(self, lease: Lease, lead_id: UUID, now: datetime) -> ClaimedLead | None:
+        lead = self._hopper.take_lead(lead_id)  # claimed already, for the campaign's own dialing
+        if lead is not None:
+            return lead
+        try:
+            lead = await self._store.claim_one(lease, lead_id=lead_id, now=now)
+        except BaseException:
+            self._hopper.doubt()
+            raise
+        if lead is not None:
+            self._hopper.hold(lead)
+        return lead
 
     async def _dial(
         self, agent: Agent, campaign: Campaign, lead: ClaimedLead, mode: DialMode
     ) -> Call:
-        if agent.state is not AgentState.DIALING:
+        if agent.state is AgentState.PREVIEWING:
             self._desk.move(agent, AgentEvent.DIAL, campaign_id=campaign.id)
         try:
+            if agent.state is not AgentState.DIALING:
+                self._return(lead, "not called", timedelta(0))
+                raise Conflict("the phone was lost", state=agent.state.value)
             calls = await self._placer.place(
                 [Order(campaign, lead, agent.leg_node, agent, mode)], spread=0.0
             )
             if not calls:
-                raise Conflict("the rules do not allow this call now")
-        except BaseException:
-            if agent.state is AgentState.DIALING:
+                raise Conflict("the rules or the lines do not allow this call now")
+        except BaseException as error:
+            if agent.state is AgentState.DIALING and agent.call is None:
                 self._desk.released(agent)
-            raise
-        if agent.call is calls[0] and agent.leg_id:
-            self._router.start_ringing(agent)
+            if isinstance(error, (DialerError, asyncio.CancelledError)):
+                raise
+            raise Unavailable("the database is away") from error
+        if agent.call is not calls[0]:
+            raise Conflict("the phone was lost", state=agent.state.value)
+        self._router.start_ringing(agent)
         return calls[0]
 
     def _return(self, lead: ClaimedLead, reason: str, delay: timedelta) -> None:
-        self._put(
-            LeadMove(
-                lead.lead_id,
-                LeadState.CALLBACK if lead.callback_at else LeadState.RETRY,
-                next_at=self._clock.now() + delay,
-                reason=reason,
-                callback_agent=lead.callback_agent,
-            )
-        )
+        at = self._clock.now() + delay
+        if not delay and lead.callback_at is not None:
+            at = lead.callback_at
+        self._put(returned(lead, next_at=at, reason=reason))
 
 
 def is_assisted(mode: DialMode) -> bool:

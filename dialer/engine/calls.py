@@ -7,7 +7,8 @@ of the event: nothing on these paths waits for the database.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -29,7 +30,7 @@ from dialer.domain.work import (
 from dialer.engine.agents import AgentDesk, Post
 from dialer.engine.outcomes import Ending, after_attempt, counts_as_abandoned, outcome_of
 from dialer.engine.router import Router
-from dialer.engine.state import Agent, Call, Campaign, Met
+from dialer.engine.state import Agent, Call, Campaign, met
 from telephony.clock import Clock
 from telephony.events import (
     CallAnswered,
@@ -80,12 +81,20 @@ class CallDesk:
     def of_campaign(self, campaign_id: UUID) -> list[Call]:
         return [c for c in self.calls.values() if c.campaign_id == campaign_id]
 
+    async def over(self, deadline: float) -> None:
+        """Return when no call is up, or at this monotonic second."""
+        # Calls end by events of many kinds; polling for a bounded time is the simple way.
+        while self.calls and self._clock.monotonic() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
     # -- events -----------------------------------------------------------------------------------
 
     def started(self, event: CallStarted) -> None:
         call = self.calls.get(event.call_id)
         if call is not None and call.state is CallState.INTENDED:
             call.step(CallStep.SEND)
+            if call.cancelled:  # before there was a channel to end
+                self._router.hang_up(call)
 
     def progress(self, event: CallProgress) -> None:
         call = self.calls.get(event.call_id)
@@ -108,8 +117,7 @@ class CallDesk:
         call.step(CallStep.ANSWER)
         call.answered = event.at
         call.answered_at = self._clock.now()
-        campaign = self._campaigns.get(call.campaign_id)
-        if campaign is not None and campaign.view.settings.analyse and call.mode not in _MANUAL:
+        if call.analyse:
             call.step(CallStep.ANALYSE)
         else:
             self._router.person(call)
@@ -126,7 +134,7 @@ class CallDesk:
         elif event.stage is Stage.MESSAGE:
             call.message_played = True
             self._router.forget(call)
-            if call.state is not CallState.CONNECTING:
+            if call.state is not CallState.CONNECTING and call.allows(CallStep.PLAY):
                 call.step(CallStep.PLAY)
             self._put(AttemptUpdate(call.id, call.intended_at, message_played=True))
         elif event.stage is Stage.OPT_OUT:
@@ -134,6 +142,7 @@ class CallDesk:
 
     def opt_out(self, call: Call) -> None:
         """The person pressed the key: never again, in every queue."""
+        call.do_not_call = True
         self._put(
             DoNotCall(
                 call.client_id,
@@ -152,6 +161,9 @@ class CallDesk:
         if call is None or agent is None:
             return
         if call.agent_id != agent.id or call.connected:
+            return
+        if not (call.allows(CallStep.CONNECT) and agent.allows(AgentEvent.CONNECT)):
+            self._router.hang_up(call)  # joined to somebody who is not there for it any more
             return
         now = self._clock.now()
         call.step(CallStep.CONNECT)
@@ -178,6 +190,16 @@ class CallDesk:
         elif call.state is not CallState.ENDED:
             self._router.hang_up(call)
 
+    def out_of_sight(self, node: str) -> None:
+        """What happens to this node's calls from now on goes unseen for a while."""
+        for call in self.calls.values():
+            call.unseen = call.unseen or call.node == node
+
+    def unsure(self, event: CallEnded) -> bool:
+        """Whether the records may know more of this call than we saw."""
+        call = self.calls.get(event.call_id)
+        return call is not None and (call.unseen or event.end is CallEnd.UNKNOWN)
+
     def ended(self, event: CallEnded) -> None:
         call = self.calls.pop(event.call_id, None)
         if call is None:
@@ -187,7 +209,6 @@ class CallDesk:
         now = self._clock.now() - timedelta(seconds=self._clock.monotonic() - event.at)
         if event.answered and not call.answered:
             call.answered, call.answered_at = event.at, now
-        settings = self._settings(call)
         outcome = outcome_of(
             Ending(
                 end=event.end,
@@ -197,7 +218,7 @@ class CallDesk:
                 machine=call.machine,
                 message_played=call.message_played,
                 waited=event.at - call.answered if call.answered else 0.0,
-                window=settings.connect_window,
+                window=call.window,
                 manual=call.mode in _MANUAL,
             )
         )
@@ -211,23 +232,24 @@ class CallDesk:
                 outcome=outcome,
                 cause=event.cause,
                 tech_cause=event.tech_cause,
+                message_played=call.message_played or None,
             )
         )
         self._lead_after(call, outcome)
         self._agent_after(call, outcome, now)
         if call.connected:
             self._ended[call.key] = call
-            if call.adopted and settings.record:  # the switch does not know that it is recorded
+            if call.adopted and call.record:  # the switch does not know that it is recorded
                 self._recorded(call, call.node, call.recording)
             asyncio.get_running_loop().call_later(60.0, self._ended.pop, call.key, None)
         self._count(call, outcome)
         self._remember(call, outcome, now, until=event.at)
         self._concluded(call, outcome, event)
 
-    def refused(self, call: Call, *, expired: bool) -> None:
-        """The Originate did not leave (or was refused): nobody was called."""
+    def refused(self, call: Call, *, expired: bool) -> bool:
+        """The Originate did not leave (or was refused): nobody was called. False: it had ended."""
         if self.calls.pop(call.key, None) is None:
-            return
+            return False
         outcome = Outcome.EXPIRED if expired else Outcome.FAILED
         call.step(CallStep.END)
         now = self._clock.now()
@@ -235,6 +257,13 @@ class CallDesk:
         self._lead_after(call, outcome)
         self._agent_after(call, outcome, now)
         self._count(call, outcome)
+        return True
+
+    def block_numbers(self, client_id: UUID, numbers: Collection[str]) -> None:
+        """Do-not-call holds for the leads of calls that are on, when these end."""
+        for call in self.calls.values():
+            if call.client_id == client_id and call.number in numbers:
+                call.do_not_call = True
 
     def recording_ended(self, event: RecordingEnded) -> None:
         call = self.calls.get(event.call_id) or self._ended.pop(event.call_id, None)
@@ -256,33 +285,31 @@ class CallDesk:
 
     # -- what follows -----------------------------------------------------------------------------
 
-    def _settings(self, call: Call) -> CampaignSettings:
+    def settings_of(self, call: Call) -> CampaignSettings:
         campaign = self._campaigns.get(call.campaign_id)
         return campaign.view.settings if campaign is not None else CampaignSettings()
 
     def _lead_after(self, call: Call, outcome: Outcome) -> None:
         step = after_attempt(
             outcome,
-            settings=self._settings(call),
+            settings=self.settings_of(call),
             attempts=call.attempts_before,
             outcome_counts=call.outcomes_before,
             now=self._clock.now(),
         )
-        self._put(
-            LeadMove(
-                call.lead_id,
-                step.state,
-                next_at=step.next_at,
-                outcome=outcome,
-                counts_attempt=step.counts,
-                reason=step.reason,
-                callback_agent=(
-                    call.lead.callback_agent
-                    if call.lead is not None and step.state is LeadState.RETRY
-                    else None
-                ),
-            )
+        move = LeadMove(
+            call.lead_id,
+            step.state,
+            next_at=step.next_at,
+            reason=step.reason,
+            callback_agent=call.callback_agent if step.state is LeadState.RETRY else None,
+            only_from=LeadState.DIALING,
         )
+        if call.do_not_call:
+            move = replace(move, state=LeadState.BLOCKED, next_at=None, reason="do_not_call")
+        elif call.reopened:  # an agent's own call to a finished lead starts nothing anew
+            move = replace(move, state=LeadState.DONE, next_at=None)
+        self._put(move)
 
     def _agent_after(self, call: Call, outcome: Outcome, now: datetime) -> None:
         agent = self._desk.agents.get(call.agent_id) if call.agent_id is not None else None
@@ -304,13 +331,15 @@ class CallDesk:
                     by,
                 )
             )
-        if agent.call is not call:
+        if call not in (agent.call, agent.last_call):
             return
         self._post(
             f"agent:{agent.id}",
             "call_ended",
             {"call_id": call.key, "outcome": outcome.value, "by": by},
         )
+        if agent.call is not call:  # the phone was lost before the call ended
+            return
         talked = agent.state is AgentState.RESERVED and bool(call.connected)  # seen by records only
         if talked or agent.state in (AgentState.ON_CALL, AgentState.CONSULTING):
             agent.call, agent.last_call, agent.disposed = None, call, False
@@ -325,13 +354,12 @@ class CallDesk:
             self._desk.released(agent)
 
     def _start_wrap_up(self, agent: Agent, call: Call) -> None:
-        limit = self._settings(call).wrap_up
+        limit = self.settings_of(call).wrap_up
         if limit > 0:
-            loop = asyncio.get_running_loop()
-            agent.timer = loop.call_later(limit, self._wrap_up_over, agent, call)
+            self._desk.later(agent, limit, self._wrap_up_over)
 
-    def _wrap_up_over(self, agent: Agent, call: Call) -> None:
-        if agent.state is AgentState.WRAP_UP and agent.last_call is call:
+    def _wrap_up_over(self, agent: Agent) -> None:
+        if agent.state is AgentState.WRAP_UP:
             self._desk.notice(agent, "wrap-up-over", "the time for wrap-up is over")
             self._desk.finish_wrap_up(agent)
 
@@ -348,21 +376,10 @@ class CallDesk:
         campaign.ledger.count(outcome, abandoned=abandoned, at=call.intended_at)
 
     def _remember(self, call: Call, outcome: Outcome, at: datetime, *, until: float) -> None:
-        """Persons who answered, for the live board."""
         campaign = self._campaigns.get(call.campaign_id)
-        if campaign is None or not call.answered:
-            return
-        agent = self._desk.agents.get(call.agent_id) if call.agent_id is not None else None
-        campaign.recent.append(
-            Met(
-                call.key,
-                at,
-                agent.view.name if agent is not None and call.connected else "",
-                outcome.value,
-                max((call.connected or until) - call.answered, 0.0),
-                max(until - call.connected, 0.0) if call.connected else 0.0,
-            )
-        )
+        if campaign is not None and call.answered:
+            agent = self._desk.agents.get(call.agent_id) if call.agent_id is not None else None
+            campaign.recent.append(met(call, agent, outcome.value, at=at, until=until))
 
     def _tell(self, agent: Agent, call: Call, state: str) -> None:
         data: dict[str, Any] = {"call_id": call.key, "state": state}

@@ -6,11 +6,12 @@ The websocket and the REST layer only carry these; whoever owns the pool decides
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import nullcontext
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from dialer.domain.agent import AgentState
+from dialer.domain.agent import AgentEvent, AgentState
 from dialer.domain.call import CallState
 from dialer.domain.campaign import DispositionCode
 from dialer.domain.errors import Conflict, Invalid, NotFound
@@ -19,6 +20,7 @@ from dialer.domain.work import DispositionWrite, DoNotCall, LeadMove, Write
 from dialer.engine.agents import AgentDesk
 from dialer.engine.assisted import AssistedDialing
 from dialer.engine.calls import CallDesk
+from dialer.engine.gate import Gate
 from dialer.engine.hopper import Hopper
 from dialer.engine.outcomes import after_disposition
 from dialer.engine.router import Router
@@ -27,6 +29,7 @@ from telephony.clock import Clock
 
 Payload = Mapping[str, Any]
 _MOST_NOTE = 10_000
+_PLACING = frozenset({"agent.manual_call", "agent.preview_dial"})
 
 
 class Commands:
@@ -45,6 +48,7 @@ class Commands:
         clock: Clock,
         node_for: Callable[[Agent], str],
         refresh: Callable[[], Awaitable[None]],
+        gate: Gate,
         figures: Callable[[UUID | None], Mapping[str, Any]],
         last_seq: Callable[[str], object],
     ) -> None:
@@ -52,6 +56,7 @@ class Commands:
         self._router, self._hopper, self._assisted = router, hopper, assisted
         self._put, self._clock, self._node_for = put, clock, node_for
         self._refresh, self._figures, self._last_seq = refresh, figures, last_seq
+        self._gate = gate
         self._agent_table: Mapping[str, Callable[[Agent, Payload], Awaitable[Payload]]] = {
             "agent.sign_in": self._sign_in,
             "agent.sign_out": self._sign_out,
@@ -67,9 +72,12 @@ class Commands:
 
     async def handle(self, command: str, payload: Payload) -> Payload:
         """Carry out one command; raises DialerError with what was wrong."""
+        placing = command in _PLACING
+        self._gate.check(placing=placing)
         if command in self._agent_table:
             agent = self._desk.get(_uuid(payload, "agent_id"))
-            return await self._agent_table[command](agent, payload)
+            with self._gate.busy() if placing else nullcontext():
+                return await self._agent_table[command](agent, payload)
         if command == "pool.refresh":
             await self._refresh()
             return {}
@@ -93,8 +101,6 @@ class Commands:
         return self._desk.describe(agent)
 
     async def _sign_out(self, agent: Agent, payload: Payload) -> Payload:
-        if agent.state is AgentState.PREVIEWING:
-            self._assisted.skip(agent)
         self._desk.sign_out(agent, reason=str(payload.get("reason", "")))
         return self._desk.describe(agent)
 
@@ -104,7 +110,7 @@ class Commands:
 
     async def _pause(self, agent: Agent, payload: Payload) -> Payload:
         if agent.state is AgentState.PREVIEWING:
-            self._assisted.skip(agent)
+            self._assisted.put_back(agent)
         self._desk.pause(agent, str(payload.get("reason", "")))
         return self._desk.describe(agent)
 
@@ -118,8 +124,9 @@ class Commands:
         return {"call_id": call.key}
 
     async def _disposition(self, agent: Agent, payload: Payload) -> Payload:
-        call = agent.last_call or agent.call
-        if call is None or call.key != str(payload.get("call_id", "")):
+        mine = {call.key: call for call in (agent.call, agent.last_call) if call is not None}
+        call = mine.get(str(payload.get("call_id", "")))
+        if call is None:
             raise Conflict("this call is not yours to describe any more", state=agent.state.value)
         campaign = self._campaigns.get(call.campaign_id)
         code = campaign.view.dispositions.get(str(payload.get("code"))) if campaign else None
@@ -138,14 +145,14 @@ class Commands:
             raise Invalid(f"the note is longer than {_MOST_NOTE} characters")
         if call.state is not CallState.ENDED:
             raise Conflict("the call is still on", state=call.state.value)
+        if agent.disposed:
+            raise Conflict("this call is described already", state=agent.state.value)
         self._write_disposition(agent, call, code, payload, note=note, callback_at=callback_at)
         agent.disposed = True
         if agent.state is AgentState.WRAP_UP:
-            if payload.get("then", "ready") == "pause":
-                self._desk.pause(agent, "after call")
-                agent.last_call, agent.disposed = None, False
-            else:
-                self._desk.finish_wrap_up(agent)
+            if payload.get("then", "ready") == "pause" and agent.pending is None:
+                agent.pending, agent.pending_reason = AgentEvent.PAUSE, "after call"
+            self._desk.finish_wrap_up(agent)
         return self._desk.describe(agent)
 
     def _write_disposition(
@@ -159,7 +166,8 @@ class Commands:
         callback_at: datetime | None,
     ) -> None:
         now = self._clock.now()
-        since = agent.since_at or now
+        wrapping = agent.state is AgentState.WRAP_UP and agent.since_at is not None
+        wrap_up = self._clock.monotonic() - agent.since if wrapping else 0.0
         self._put(
             DispositionWrite(
                 call.id,
@@ -169,7 +177,7 @@ class Commands:
                 note,
                 dict(payload.get("form") or {}),
                 now,
-                max((now - since).total_seconds(), 0.0),
+                wrap_up,
             )
         )
         if code.do_not_call:
@@ -234,6 +242,7 @@ class Commands:
 
     def do_not_call(self, client_id: UUID, numbers: list[str]) -> Payload:
         """Takes effect on leads in the hopper at once; the store has those in the lists."""
+        self._calls.block_numbers(client_id, frozenset(numbers))
         return {"blocked": self._hopper.drop_numbers(client_id, numbers)}
 
 

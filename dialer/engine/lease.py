@@ -71,23 +71,29 @@ class LeaseKeeper:
 
     async def keep(self) -> None:
         """Renew at a third of the lease until it is lost; then set `lost` and return."""
+        wait = self._seconds / 3
         while not self.lost.is_set():
             left = self._deadline - self._clock.monotonic()
             if left <= 0:
                 break
-            await asyncio.sleep(min(self._seconds / 3, left))
-            if self.lease is None:
-                break
+            await asyncio.sleep(min(wait, left))
             asked = self._clock.monotonic()
+            if self.lease is None:
+                return  # given up by ourselves
+            if asked >= self._deadline:
+                break
             try:
-                budget = max(self._deadline - asked, 0.01)
-                self.lease = await asyncio.wait_for(self._store.renew(self.lease), budget)
-                self._deadline = asked + self._seconds - self._margin
+                async with asyncio.timeout(self._deadline - asked):
+                    lease = await self._store.renew(self.lease)
+                if self.lost.is_set() or self._clock.monotonic() >= self._deadline:
+                    break  # an answer after the deadline: what happened meanwhile was not heard
+                self.lease, self._deadline = lease, asked + self._seconds - self._margin
+                wait = self._seconds / 3
             except LeaseLost:
                 break
             except Exception as error:  # the database is away: try until the deadline
                 log.warning("lease not renewed", action="lease_renew_failed", error=repr(error))
-                await asyncio.sleep(min(0.5, self._seconds / 10))
+                wait = min(0.5, self._seconds / 10)
         log.error("pool lost", action="lease_lost", pool=str(self._pool_id))
         self.lost.set()
 

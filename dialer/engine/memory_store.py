@@ -1,347 +1,365 @@
 """The store port in memory: for tests of the engine, and for measuring the dialer alone.
 
 It keeps the same promises as the databases (exclusive claims, one outcome per attempt, writes only
-under the current epoch); the contract tests in tests/contract/store run on all of them.
+under the current epoch); the contract tests in tests/contract/store run on all of them. Like a
+database it can be slow, away, or lose the answer to something it did.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from typing import Any
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from dialer.domain.call import CONNECTED_OUTCOMES
-from dialer.domain.campaign import CampaignState, CampaignView
-from dialer.domain.errors import Conflict, LeaseLost
+from dialer.domain.call import CONNECTED_OUTCOMES, FREE_OUTCOMES, Outcome
+from dialer.domain.campaign import CAMPAIGN, CampaignState, CampaignView
+from dialer.domain.errors import Conflict, Invalid, LeaseLost, NotFound
 from dialer.domain.ids import NewId
 from dialer.domain.lead import LeadState
+from dialer.domain.numbers import BadNumber, parse_number
 from dialer.domain.work import (
+    OPEN_LEADS,
     AgentView,
-    AttemptUpdate,
-    CampaignMove,
     ClaimedLead,
     ContactHistory,
-    DoNotCall,
     HourCount,
     LeadCounts,
-    LeadMove,
     Lease,
     NewAttempt,
     OpenAttempt,
     PoolView,
     Write,
 )
+from dialer.engine.memory_rows import AttemptRow, LeadRow, Tables
 from dialer.engine.outcomes import counts_as_abandoned
 from telephony.clock import Clock
 
-_CLAIMABLE = frozenset({LeadState.NEW, LeadState.RETRY, LeadState.CALLBACK})
-_HELD = frozenset({LeadState.HOPPER, LeadState.DIALING})
+_ORDER = (LeadState.CALLBACK, LeadState.RETRY, LeadState.NEW)
+_FIRST = datetime.min.replace(tzinfo=UTC)
+_HISTORY = timedelta(days=31)
 
 
-@dataclass(slots=True)
-class LeadRow:
-    lead: ClaimedLead
-    position: int
-    state: LeadState = LeadState.NEW
-    next_at: datetime | None = None
-    reason: str = ""
-    attempts: int = 0
-    outcomes: Counter[str] = field(default_factory=Counter)
-    callback_agent: UUID | None = None
-
-
-@dataclass(slots=True)
-class AttemptRow:
-    new: NewAttempt
-    fields: dict[str, Any] = field(default_factory=dict)
+class _PoolLease:
+    def __init__(self) -> None:
+        self.epoch, self.owner, self.expires = 0, "", 0.0
 
 
 class MemoryPoolStore:
-    """One pool's rows in dictionaries. `down` makes every call fail, as a lost database does."""
+    """All pools' rows in dictionaries.
 
-    def __init__(self, pool_id: UUID, *, clock: Clock, new_id: NewId) -> None:
-        self._pool_id, self._clock, self._new_id = pool_id, clock, new_id
+    `latency`: seconds that every answer takes. `down`: every call fails and does nothing.
+    `lose_answers`: so many of the next calls that write do their work and fail.
+    """
+
+    def __init__(self, *, clock: Clock, new_id: NewId) -> None:
+        self._clock, self._new_id = clock, new_id
         self.campaigns: dict[UUID, CampaignView] = {}
         self.agents: dict[UUID, AgentView] = {}
-        self.leads: dict[UUID, LeadRow] = {}
-        self.attempts: dict[UUID, AttemptRow] = {}
-        self.do_not_call: set[tuple[UUID, str]] = set()
-        self.writes: list[Write] = []
-        self.down = False
-        self._epoch, self._owner, self._expires = 0, "", 0.0
-        self._reserved: dict[tuple[UUID, object], UUID] = {}  # (client, person or number) -> lead
+        self.rows = Tables()
+        self.latency, self.down, self.lose_answers = 0.0, False, 0
+        self._leases: defaultdict[UUID, _PoolLease] = defaultdict(_PoolLease)
+
+    @property
+    def leads(self) -> dict[UUID, LeadRow]:
+        return self.rows.leads
+
+    @property
+    def attempts(self) -> dict[UUID, AttemptRow]:
+        return self.rows.attempts
 
     def add_lead(self, lead: ClaimedLead) -> None:
         self.leads[lead.lead_id] = LeadRow(lead, len(self.leads))
 
-    def _alive(self) -> None:
+    async def _asked(self) -> None:
+        if self.latency:
+            await asyncio.sleep(self.latency)
         if self.down:
             raise ConnectionError("the database is away")
 
-    def _check(self, lease: Lease) -> None:
-        self._alive()
-        if lease.epoch != self._epoch or lease.owner != self._owner:
-            raise LeaseLost(f"epoch {lease.epoch} is over, {self._epoch} is current")
+    async def _owned(self, lease: Lease) -> None:
+        await self._asked()
+        held = self._leases[lease.pool_id]
+        if lease.epoch != held.epoch or lease.owner != held.owner:
+            raise LeaseLost(f"epoch {lease.epoch} is over, {held.epoch} is current")
+
+    async def _done(self) -> None:
+        if self.latency:
+            await asyncio.sleep(self.latency)
+        if self.lose_answers:
+            self.lose_answers -= 1
+            raise ConnectionError("the answer was lost")
+
+    # -- the lease and what there is
 
     async def acquire(self, pool_id: UUID, *, owner: str, seconds: float) -> Lease | None:
-        self._alive()
-        now = self._clock.monotonic()
-        if self._owner and now < self._expires:
+        await self._asked()
+        held, now = self._leases[pool_id], self._clock.monotonic()
+        if held.owner and now < held.expires:
             return None
-        self._epoch, self._owner, self._expires = self._epoch + 1, owner, now + seconds
-        return Lease(pool_id, self._epoch, owner, seconds)
+        held.epoch, held.owner, held.expires = held.epoch + 1, owner, now + seconds
+        return Lease(pool_id, held.epoch, owner, seconds)
 
     async def renew(self, lease: Lease) -> Lease:
-        self._check(lease)
-        self._expires = self._clock.monotonic() + lease.seconds
+        await self._owned(lease)
+        self._leases[lease.pool_id].expires = self._clock.monotonic() + lease.seconds
         return lease
 
     async def release(self, lease: Lease) -> None:
-        self._check(lease)
-        self._owner = ""
+        await self._owned(lease)
+        self._leases[lease.pool_id].owner = ""
 
     async def load(self, pool_id: UUID) -> PoolView:
-        self._alive()
-        return PoolView(pool_id, tuple(self.campaigns.values()), tuple(self.agents.values()))
+        await self._asked()
+        return PoolView(
+            pool_id,
+            tuple(
+                c
+                for c in self.campaigns.values()
+                if c.pool_id == pool_id and c.state is not CampaignState.FINISHED
+            ),
+            tuple(a for a in self.agents.values() if a.pool_id == pool_id),
+        )
+
+    # -- leads
 
     async def claim(
-        self, lease: Lease, *, campaign_id: UUID, limit: int, now: datetime
+        self,
+        lease: Lease,
+        *,
+        campaign_id: UUID,
+        limit: int,
+        now: datetime,
+        agents: Collection[UUID] | None = None,
     ) -> list[ClaimedLead]:
-        self._check(lease)
+        await self._owned(lease)
         due = [
             row
             for row in self.leads.values()
             if row.lead.campaign_id == campaign_id
-            and row.state in _CLAIMABLE
+            and row.state in _ORDER
             and (row.next_at is None or row.next_at <= now)
+            and (self._kept_for(row) in agents if agents is not None else not self._kept_for(row))
         ]
-        order = {LeadState.CALLBACK: 0, LeadState.RETRY: 1, LeadState.NEW: 2}
-        due.sort(key=lambda row: (order[row.state], row.position))
+        due.sort(key=lambda r: (_ORDER.index(r.state), r.next_at or _FIRST, r.position))
         claimed: list[ClaimedLead] = []
+        served: set[UUID | None] = set()
         for row in due:
             if len(claimed) >= limit:
                 break
-            lead = self._claim(row)
+            if agents is not None and row.callback_agent in served:
+                continue
+            lead = self._claim(row, lease.pool_id, now)
             if lead is not None:
+                served.add(row.callback_agent)
                 claimed.append(lead)
+        await self._done()
         return claimed
 
-    async def claim_one(self, lease: Lease, *, lead_id: UUID, now: datetime) -> ClaimedLead | None:
-        self._check(lease)
-        row = self.leads.get(lead_id)
-        if row is None or row.state not in (*_CLAIMABLE, LeadState.DONE):
-            return None
-        return self._claim(row)
+    def _kept_for(self, row: LeadRow) -> UUID | None:
+        agent = self.agents.get(row.callback_agent) if row.callback_agent else None
+        works = agent is not None and row.lead.campaign_id in agent.campaigns
+        return row.callback_agent if works else None
 
-    def _claim(self, row: LeadRow) -> ClaimedLead | None:
-        keys = self._keys(row)
-        if any(key in self._reserved for key in keys):
+    async def claim_one(self, lease: Lease, *, lead_id: UUID, now: datetime) -> ClaimedLead | None:
+        await self._owned(lease)
+        row = self.leads.get(lead_id)
+        if row is None or row.state not in (*_ORDER, LeadState.DONE):
             return None
-        for key in keys:
-            self._reserved[key] = row.lead.lead_id
-        callback_at = row.next_at if row.state is LeadState.CALLBACK else None
-        row.state = LeadState.HOPPER
-        times = [
-            a.new.intended_at
-            for a in self.attempts.values()
-            if a.new.customer_id == row.lead.customer_id
-            and a.fields.get("outcome") is not None
-            and a.fields["outcome"].value != "expired"
-        ]
-        history = ContactHistory(
-            person_attempts=tuple(sorted(times, reverse=True)),
-            number_attempts=tuple(sorted(times, reverse=True)),
-            do_not_call=(
-                ("number:client",)
-                if (row.lead.client_id, row.lead.number) in self.do_not_call
-                else ()
-            ),
-        )
+        lead = self._claim(row, lease.pool_id, now)
+        await self._done()
+        return lead
+
+    def _claim(self, row: LeadRow, pool_id: UUID, now: datetime) -> ClaimedLead | None:
+        if not self.rows.reserve(row, pool_id):
+            return None
+        was, row.state, row.reason = row.state, LeadState.HOPPER, row.state.value
+        counts = self._counts(row.lead.lead_id)
         return replace(
             row.lead,
-            attempts=row.attempts,
-            outcome_counts=dict(row.outcomes),
+            attempts=_attempts(counts),
+            outcome_counts=dict(counts),
             callback_agent=row.callback_agent,
-            callback_at=callback_at,
-            history=history,
+            callback_at=row.next_at if was is LeadState.CALLBACK else None,
+            history=self._history(row.lead, now),
+            was=was,
         )
 
-    @staticmethod
-    def _keys(row: LeadRow) -> list[tuple[UUID, object]]:
-        return [
-            (row.lead.client_id, row.lead.customer_id),
-            (row.lead.client_id, row.lead.number),
-        ]
+    def _counts(self, lead_id: UUID) -> Counter[str]:
+        """Attempts of a lead by outcome, counted from the attempts as the databases do."""
+        ended = [a.outcome for a in self.attempts.values() if a.new.lead_id == lead_id]
+        return Counter(outcome.value for outcome in ended if outcome is not None)
 
-    def _release(self, row: LeadRow) -> None:
-        for key in self._keys(row):
-            if self._reserved.get(key) == row.lead.lead_id:
-                del self._reserved[key]
+    def _history(self, lead: ClaimedLead, now: datetime) -> ContactHistory:
+        past = sorted(
+            (
+                a
+                for a in self.attempts.values()
+                if a.new.client_id == lead.client_id
+                and a.new.intended_at > now - _HISTORY
+                and a.outcome is not Outcome.EXPIRED
+            ),
+            key=lambda a: a.new.intended_at,
+            reverse=True,
+        )
+        person = [a for a in past if a.new.customer_id == lead.customer_id]
+
+        def last(wanted: Collection[AttemptRow]) -> datetime | None:
+            return next((a.new.intended_at for a in wanted), None)
+
+        return ContactHistory(
+            person_attempts=tuple(a.new.intended_at for a in person),
+            number_attempts=tuple(a.new.intended_at for a in past if a.new.number == lead.number),
+            last_abandon=last([a for a in person if _abandoned(a)]),
+            last_machine=last([a for a in person if a.outcome is Outcome.MACHINE]),
+            last_conversation=last([a for a in person if a.outcome in CONNECTED_OUTCOMES]),
+            do_not_call=(
+                ("number:client",) if (lead.client_id, lead.number) in self.rows.do_not_call else ()
+            ),
+        )
 
     async def ensure_lead(
         self, lease: Lease, *, campaign_id: UUID, number: str, now: datetime
     ) -> UUID:
-        self._check(lease)
+        try:
+            parsed = parse_number(number)
+        except BadNumber as error:
+            raise Invalid(f"the number cannot be called: {error}") from None
+        await self._owned(lease)
         for row in self.leads.values():
-            if row.lead.campaign_id == campaign_id and row.lead.number == number:
+            if row.lead.campaign_id == campaign_id and row.lead.number == parsed.e164:
                 return row.lead.lead_id
-        campaign = self.campaigns[campaign_id]
-        lead_id = self._new_id()
-        self.add_lead(
-            ClaimedLead(
-                lead_id,
-                campaign.client_id,
-                campaign_id,
-                self._new_id(),
-                self._new_id(),
-                self._new_id(),
-                number,
-                None,
-                "",
-                "",
-                0,
-                {},
-                False,
-                {},
-                "",
-                None,
-                None,
-                ContactHistory(),
-            )
-        )
-        return lead_id
+        campaign = self.campaigns.get(campaign_id)
+        if campaign is None:
+            raise NotFound("no such campaign")
+        lead = ClaimedLead(
+            lead_id=self._new_id(), client_id=campaign.client_id, campaign_id=campaign_id,
+            list_id=self._new_id(), customer_id=self._new_id(), number_id=self._new_id(),
+            number=parsed.e164, zone=None, region=parsed.region, number_kind=parsed.kind,
+            attempts=0, outcome_counts={}, consent=False, attributes={}, name="",
+            callback_agent=None, callback_at=None, history=ContactHistory(),
+        )  # fmt: skip
+        self.add_lead(lead)
+        await self._done()
+        return lead.lead_id
 
-    async def unclaim_all(self, lease: Lease) -> int:
-        self._check(lease)
-        rows = [r for r in self.leads.values() if r.state is LeadState.HOPPER]
+    async def unclaim_all(self, lease: Lease, *, keep: Collection[UUID] = ()) -> int:
+        await self._owned(lease)
+        held = self.rows.held_by(lease.pool_id) - set(keep)
+        rows = [self.leads[i] for i in held if self.leads[i].state is LeadState.HOPPER]
         for row in rows:
-            row.state, row.next_at = LeadState.RETRY, None
-            self._release(row)
+            row.state, row.reason = LeadState(row.reason), "returned"
+            self.rows.release(row)
+        await self._done()
         return len(rows)
 
     async def blocked_by_do_not_call(
         self, client_id: UUID, numbers: Sequence[str]
     ) -> frozenset[str]:
-        self._alive()
-        return frozenset(n for n in numbers if (client_id, n) in self.do_not_call)
+        await self._asked()
+        return frozenset(n for n in numbers if (client_id, n) in self.rows.do_not_call)
+
+    # -- attempts
 
     async def intend(self, lease: Lease, attempts: Sequence[NewAttempt]) -> None:
-        self._check(lease)
+        await self._owned(lease)
         for attempt in attempts:
-            row = self.leads[attempt.lead_id]
-            if row.state is not LeadState.HOPPER:
-                raise Conflict(f"expected hopper, got {row.state.value}")
+            if self.leads[attempt.lead_id].state is not LeadState.HOPPER:
+                raise Conflict("a lead left the hopper meanwhile; nothing was committed")
         for attempt in attempts:
             self.leads[attempt.lead_id].state = LeadState.DIALING
-            self.attempts[attempt.id] = AttemptRow(attempt)
+            self.attempts[attempt.id] = AttemptRow(attempt, lease.pool_id)
+        await self._done()
 
     async def write(self, lease: Lease, batch: Sequence[Write]) -> None:
-        self._check(lease)
+        await self._owned(lease)
         for write in batch:
-            self._apply(write)
-        self.writes.extend(batch)
-
-    def _apply(self, write: Write) -> None:
-        if isinstance(write, AttemptUpdate):
-            fields = self.attempts[write.id].fields
-            old = fields.get("outcome")
-            if write.outcome is not None and old is not None and old is not write.outcome:
-                raise Conflict(f"attempt {write.id} ended as {old.value} already")
-            for name in AttemptUpdate.__slots__:
-                value = getattr(write, name)
-                if value is not None and name not in ("id", "intended_at"):
-                    fields[name] = value
-        elif isinstance(write, LeadMove):
-            row = self.leads[write.lead_id]
-            row.state, row.next_at, row.reason = write.state, write.next_at, write.reason
-            row.callback_agent = write.callback_agent
-            if write.outcome is not None:
-                row.outcomes[write.outcome.value] += 1
-            row.attempts += int(write.counts_attempt)
-            if write.state not in _HELD:
-                self._release(row)
-        elif isinstance(write, DoNotCall):
-            self.do_not_call.add((write.client_id, write.number))
-            for row in self.leads.values():
-                if (
-                    row.lead.client_id == write.client_id
-                    and row.lead.number == write.number
-                    and row.state in _CLAIMABLE
-                ):
-                    row.state, row.reason = LeadState.BLOCKED, "do_not_call"
-        elif isinstance(write, CampaignMove):
-            view = self.campaigns[write.campaign_id]
-            self.campaigns[write.campaign_id] = replace(view, state=write.state)
+            if move := self.rows.apply(write):
+                view = self.campaigns[move.campaign_id]
+                if view.state in CAMPAIGN.before(move.state):
+                    self.campaigns[move.campaign_id] = view.moved(move.state)
+        await self._done()
 
     async def open_attempts(self, pool_id: UUID) -> list[OpenAttempt]:
-        self._alive()
-        return [
-            OpenAttempt(
-                row.new.id,
-                row.new.lead_id,
-                row.new.client_id,
-                row.new.campaign_id,
-                row.new.customer_id,
-                row.new.number,
-                row.new.node,
-                row.new.trunk,
-                row.new.intended_at,
-                row.fields.get("sent_at"),
-                row.fields.get("answered_at"),
-                row.fields.get("connected_at"),
-                row.fields.get("agent_id") or row.new.agent_id,
-                dict(self.leads[row.new.lead_id].outcomes),
-                self.leads[row.new.lead_id].attempts,
-            )
-            for row in self.attempts.values()
-            if row.fields.get("outcome") is None
-        ]
+        await self._asked()
+        return [self._open(a) for a in self.attempts.values() if self._is_open(a, pool_id)]
 
-    async def of_other_pools(self, pool_id: UUID, ids: Sequence[UUID]) -> frozenset[UUID]:
-        self._alive()
-        return frozenset()
+    @staticmethod
+    def _is_open(attempt: AttemptRow, pool_id: UUID) -> bool:
+        return attempt.pool_id == pool_id and attempt.outcome is None
+
+    def _open(self, row: AttemptRow) -> OpenAttempt:
+        new, lead, counts = row.new, self.leads[row.new.lead_id], self._counts(row.new.lead_id)
+        return OpenAttempt(
+            id=new.id, lead_id=new.lead_id, client_id=new.client_id, campaign_id=new.campaign_id,
+            customer_id=new.customer_id, number=new.number, node=new.node, trunk=new.trunk,
+            intended_at=new.intended_at, sent_at=row.fields.get("sent_at"),
+            answered_at=row.fields.get("answered_at"),
+            connected_at=row.fields.get("connected_at"),
+            agent_id=row.fields.get("agent_id") or new.agent_id,
+            outcome_counts=dict(counts), attempts=_attempts(counts),
+            was=_was(lead.reason), callback_agent=lead.callback_agent,
+        )  # fmt: skip
+
+    async def attempts_of_pool(self, pool_id: UUID, ids: Sequence[UUID]) -> frozenset[UUID]:
+        await self._asked()
+        found = (self.attempts.get(i) for i in ids)
+        return frozenset(a.new.id for a in found if a is not None and a.pool_id == pool_id)
 
     async def hour_counts(
         self, since: Mapping[UUID, datetime]
     ) -> Mapping[UUID, Sequence[HourCount]]:
-        self._alive()
+        await self._asked()
         found: dict[UUID, list[HourCount]] = {campaign_id: [] for campaign_id in since}
         for row in self.attempts.values():
-            new, outcome = row.new, row.fields.get("outcome")
+            new, outcome = row.new, row.outcome
             if outcome is None or new.campaign_id not in since:
                 continue
             if new.intended_at < since[new.campaign_id]:
                 continue
-            abandoned = counts_as_abandoned(
-                outcome,
-                answered=row.fields.get("answered_at") is not None,
-                connected=row.fields.get("connected_at") is not None,
-                message=bool(row.fields.get("message_played")),
-            )
-            live = abandoned or outcome in CONNECTED_OUTCOMES
+            live = _abandoned(row) or outcome in CONNECTED_OUTCOMES
             hour = new.intended_at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
             found[new.campaign_id].append(
-                HourCount(hour, outcome.value, 1, int(live), int(abandoned))
+                HourCount(hour, outcome.value, 1, int(live), int(_abandoned(row)))
             )
         return found
 
     async def lead_counts(self, campaign_id: UUID, now: datetime) -> LeadCounts:
-        self._alive()
+        await self._asked()
         rows = [r for r in self.leads.values() if r.lead.campaign_id == campaign_id]
-        waiting = [r for r in rows if r.state in _CLAIMABLE]
+        waiting = [r for r in rows if r.state in _ORDER]
         later = [r.next_at for r in waiting if r.next_at is not None and r.next_at > now]
         return LeadCounts(
             Counter(r.state for r in rows), len(waiting) - len(later), min(later, default=None)
         )
 
     async def finish_campaign(self, lease: Lease, *, campaign_id: UUID, reason: str) -> bool:
-        self._check(lease)
+        await self._owned(lease)
         view = self.campaigns[campaign_id]
-        counts = await self.lead_counts(campaign_id, self._clock.now())
-        if view.state is not CampaignState.RUNNING or counts.open or not counts.total:
+        states = [r.state for r in self.leads.values() if r.lead.campaign_id == campaign_id]
+        is_open = any(state in OPEN_LEADS for state in states)
+        if view.state is not CampaignState.RUNNING or is_open or not states:
             return False
         self.campaigns[campaign_id] = view.moved(CampaignState.FINISHED)
+        await self._done()
         return True
+
+
+def _attempts(counts: Mapping[str, int]) -> int:
+    free = {outcome.value for outcome in FREE_OUTCOMES}
+    return sum(n for outcome, n in counts.items() if outcome not in free)
+
+
+def _was(reason: str) -> LeadState:
+    return LeadState(reason) if reason in {s.value for s in LeadState} else LeadState.RETRY
+
+
+def _abandoned(row: AttemptRow) -> bool:
+    return row.outcome is not None and counts_as_abandoned(
+        row.outcome,
+        answered=row.fields.get("answered_at") is not None,
+        connected=row.fields.get("connected_at") is not None,
+        message=bool(row.fields.get("message_played")),
+    )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 from uuid import UUID
 
@@ -45,29 +46,101 @@ class Row:
     leads: int
 
 
+@dataclass(frozen=True, slots=True)
+class Lending:
+    """Free agents by the row they count for this tick, and who must stay free for calls that are
+    under way."""
+
+    homes: Mapping[UUID, int]
+    needed: frozenset[UUID]
+
+
+def lend(
+    rows: Sequence[Row],
+    *,
+    desk: AgentDesk,
+    calls: CallDesk,
+    campaigns: Mapping[UUID, Campaign],
+) -> Lending:
+    """Each free agent to one row, so that one free agent never earns two calls.
+
+    Calls under way come first, those of campaigns that are pausing too: as many agents as they were
+    placed for stay with them, those with the fewest campaigns first. The others are lent to the
+    first of their rows that has leads."""
+    needs = _needs(calls, campaigns)
+    free = sorted(
+        (a for a in desk.agents.values() if a.available),
+        key=lambda a: (len(a.view.campaigns), a.since),
+    )
+    homes: dict[UUID, int] = {}
+    needed: set[UUID] = set()
+    index = {(row.campaign.id, row.node): i for i, row in enumerate(rows)}
+    for agent in free:
+        mine = [key for key in needs if key[1] == agent.leg_node and key[0] in agent.view.campaigns]
+        wanted = next((key for key in mine if needs[key] > 0), None)
+        if wanted is not None:
+            needs[wanted] -= 1
+            needed.add(agent.id)
+            home = index.get(wanted)
+        else:
+            home = _first(agent, rows)
+        if home is not None:
+            homes[agent.id] = home
+    return Lending(homes, frozenset(needed))
+
+
+def _needs(calls: CallDesk, campaigns: Mapping[UUID, Campaign]) -> dict[tuple[UUID, str], int]:
+    """Agents that calls without one were placed for, by campaign and node."""
+    count: Counter[tuple[UUID, str]] = Counter()
+    for call in calls.calls.values():
+        alone = call.agent_id is None
+        if alone and call.state in (*_FLIGHT, *_WAITING, CallState.ANALYSING):
+            count[call.campaign_id, call.node] += 1
+    needs: dict[tuple[UUID, str], int] = {}
+    for key, number in count.items():
+        campaign = campaigns.get(key[0])
+        each = 1.0
+        if campaign is not None and campaign.view.settings.mode is DialMode.RATIO:
+            settings = campaign.view.settings
+            each = max(min(settings.dial_ratio, settings.ratio_cap), 1.0)
+        needs[key] = ceil(number / each)
+    return needs
+
+
+def _first(agent: Agent, rows: Sequence[Row]) -> int | None:
+    mine = [
+        i
+        for i, row in enumerate(rows)
+        if row.node == agent.leg_node and row.campaign.id in agent.view.campaigns
+    ]
+    return next((i for i in mine if rows[i].leads), mine[0] if mine else None)
+
+
 def pacing_input(
     rows: Sequence[Row],
     *,
+    homes: Mapping[UUID, int],
     desk: AgentDesk,
     calls: CallDesk,
     lines: Lines,
     tick: float,
     now: float,
 ) -> PacingInput:
-    """Arrays for `pace`. An agent of several campaigns is lent to the first of them that has leads,
-    so that one free agent never earns two calls."""
+    """Arrays for `pace`. `homes`: see `lend`; an agent in a call counts where the call is."""
     index = {(row.campaign.id, row.node): i for i, row in enumerate(rows)}
     n = len(rows)
     free, busy = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
     talking: list[tuple[int, float]] = []
     wrapping: list[tuple[int, float]] = []
     for agent in desk.agents.values():
-        i = _home(agent, rows, index)
+        if agent.available:
+            if (at := homes.get(agent.id)) is not None:
+                free[at] += 1
+            continue
+        i = _busy_at(agent, rows, index)
         if i is None:
             continue
-        if agent.available:
-            free[i] += 1
-        elif agent.call is not None or agent.state is AgentState.WRAP_UP:
+        if agent.call is not None or agent.state is AgentState.WRAP_UP:
             busy[i] += 1
             (wrapping if agent.state is AgentState.WRAP_UP else talking).append(
                 (i, now - agent.since)
@@ -115,18 +188,14 @@ def pacing_input(
     )
 
 
-def _home(agent: Agent, rows: Sequence[Row], index: dict[tuple[UUID, str], int]) -> int | None:
-    """The row an agent counts for: the one whose call they have, else the first with leads."""
+def _busy_at(agent: Agent, rows: Sequence[Row], index: dict[tuple[UUID, str], int]) -> int | None:
+    """The row an agent at work counts for: the one whose call they have or describe."""
     if not agent.leg_id:
         return None
-    if agent.call is not None:
-        return index.get((agent.call.campaign_id, agent.leg_node))
-    mine = [
-        i
-        for (campaign_id, node), i in index.items()
-        if node == agent.leg_node and campaign_id in agent.view.campaigns
-    ]
-    return next((i for i in mine if rows[i].leads), mine[0] if mine else None)
+    call = agent.call or agent.last_call
+    if call is not None:
+        return index.get((call.campaign_id, agent.leg_node))
+    return _first(agent, rows)
 
 
 def _ragged(pairs: list[tuple[int, float]]) -> Ragged:

@@ -7,17 +7,22 @@ that could not be sent in time expires, undialed. The verdict of the rules is st
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from uuid import UUID
 
 import structlog
 
-from dialer.domain.campaign import DialMode
+from dialer.domain.agent import AgentState
+from dialer.domain.call import Outcome
+from dialer.domain.campaign import CampaignState, DialMode
+from dialer.domain.errors import DialerError
 from dialer.domain.ids import NewId
 from dialer.domain.lead import LeadState
 from dialer.domain.work import AttemptUpdate, ClaimedLead, LeadMove, NewAttempt, PoolStore, Write
 from dialer.engine.calls import CallDesk
+from dialer.engine.hopper import returned
 from dialer.engine.lease import LeaseKeeper
 from dialer.engine.lines import Lines
 from dialer.engine.permission import Permission, Permit, Postpone, Refuse
@@ -61,10 +66,12 @@ class Placer:
         clock: Clock,
         settings: EngineSettings,
         tasks: TaskGroup,
+        settle: Callable[[UUID], None],
     ) -> None:
         self._store, self._lease, self._calls, self._lines = store, lease, calls, lines
         self._permission, self._switch_for, self._put = permission, switch_for, put
         self._new_id, self._clock, self._settings, self._tasks = new_id, clock, settings, tasks
+        self._settle = settle
         #: From the moment a decision wants a call to leave to its Originate on the wire.
         self.lateness = Timing()
 
@@ -72,12 +79,17 @@ class Placer:
         """Ask the rules, commit, and send over the next `spread` seconds.
 
         Returns the calls committed. Leads that may not be called now go back with the reason.
-        Raises what the store raises (then nothing was committed and nothing is sent).
+        Raises what the store raises (then nothing is sent, and the leads go back).
         """
         if not orders:
             return []
         start = self._clock.monotonic()  # what the store takes makes calls late, and is counted
-        allowed = await self._screen(orders)
+        try:
+            blocked = await self._blocked(orders)
+        except BaseException:
+            self._give_back(orders)
+            raise
+        allowed = self._screen(orders, blocked)
         calls: list[Call] = []
         attempts: list[NewAttempt] = []
         for index, (order, trunk, permit) in enumerate(allowed):
@@ -89,75 +101,75 @@ class Placer:
             return []
         try:
             await self._store.intend(self._lease.current, attempts)
-        except BaseException:
+        except BaseException as error:
             for call in calls:
                 self._lines.release(call.trunk)
-            self._give_back([order for order, _, _ in allowed])
+            self._undo([order for order, _, _ in allowed], calls, error)
             raise
         for call, (order, _, _) in zip(calls, allowed, strict=True):
+            self._settle(order.lead.lead_id)
+            self._calls.add(call)
             if order.agent is not None:
                 call.agent_id = order.agent.id
+                if order.agent.state is not AgentState.DIALING:  # gone while the store was asked
+                    self._expire(call)
+                    continue
                 order.agent.call = call
-            self._calls.add(call)
             self._tasks.spawn(self._send(call, order), name=f"originate-{call.key}")
         return calls
 
-    async def _screen(self, orders: Sequence[Order]) -> list[tuple[Order, str, Permit]]:
-        """Only orders with an Allow verdict and a line survive; the others' leads move on."""
-        blocked: dict[object, frozenset[str]] = {}
-        by_client: dict[object, list[str]] = {}
+    async def _blocked(self, orders: Sequence[Order]) -> frozenset[tuple[UUID, str]]:
+        """(client, number) pairs of these orders that are on a do-not-call list now."""
+        by_client: dict[UUID, list[str]] = {}
         for order in orders:
             by_client.setdefault(order.lead.client_id, []).append(order.lead.number)
+        found: set[tuple[UUID, str]] = set()
         for client_id, numbers in by_client.items():
-            blocked[client_id] = await self._store.blocked_by_do_not_call(
-                client_id,  # type: ignore[arg-type]
-                numbers,
-            )
+            listed = await self._store.blocked_by_do_not_call(client_id, numbers)
+            found.update((client_id, number) for number in listed)
+        return frozenset(found)
+
+    def _screen(
+        self, orders: Sequence[Order], blocked: Collection[tuple[UUID, str]]
+    ) -> list[tuple[Order, str, Permit]]:
+        """Only orders with an Allow verdict and a line survive; the others' leads move on."""
         now = self._clock.now()
         allowed: list[tuple[Order, str, Permit]] = []
         for order in orders:
             lead = order.lead
-            if lead.number in blocked[lead.client_id]:
+            if (lead.client_id, lead.number) in blocked:
                 self._put(LeadMove(lead.lead_id, LeadState.BLOCKED, reason="do_not_call"))
                 continue
             verdict = self._permission.ask(lead, order.campaign.view, now=now, agent=order.agent)
             if isinstance(verdict, Postpone):
-                self._put(
-                    LeadMove(
-                        lead.lead_id,
-                        LeadState.CALLBACK if lead.callback_at else LeadState.RETRY,
-                        next_at=verdict.until,
-                        reason=verdict.reason,
-                        callback_agent=lead.callback_agent,
-                    )
-                )
+                self._put(returned(lead, next_at=verdict.until, reason=verdict.reason))
             elif isinstance(verdict, Refuse):
                 self._put(LeadMove(lead.lead_id, LeadState.BLOCKED, reason=verdict.reason))
             else:
                 trunk = self._lines.take(order.campaign.view.settings, order.node, lead.number)
                 if trunk is None:
-                    self._put(
-                        LeadMove(
-                            lead.lead_id,
-                            LeadState.RETRY,
-                            next_at=now + _NO_LINE_DELAY,
-                            reason="no_line",
-                        )
-                    )
+                    self._put(returned(lead, next_at=now + _NO_LINE_DELAY, reason="no_line"))
                 else:
                     allowed.append((order, trunk, verdict))
         return allowed
 
     def _give_back(self, orders: Sequence[Order]) -> None:
         for order in orders:
+            self._put(returned(order.lead, next_at=self._clock.now(), reason="not_committed"))
+
+    def _undo(self, orders: Sequence[Order], calls: Sequence[Call], error: BaseException) -> None:
+        """The attempts were not committed; unless the store said so itself, they may have been,
+        and then they end here as what they are: never sent."""
+        self._give_back(orders)
+        if isinstance(error, DialerError):
+            return
+        now = self._clock.now()
+        for order, call in zip(orders, calls, strict=True):
             self._put(
-                LeadMove(
-                    order.lead.lead_id,
-                    LeadState.RETRY,
-                    next_at=self._clock.now(),
-                    reason="not_committed",
-                )
+                AttemptUpdate(call.id, call.intended_at, ended_at=now, outcome=Outcome.EXPIRED)
             )
+            back = returned(order.lead, next_at=now, reason="not_committed")
+            self._put(replace(back, only_from=LeadState.DIALING))
 
     def _call(self, order: Order, trunk: str, permit: Permit, *, due: float) -> Call:
         lead, view = order.lead, order.campaign.view
@@ -174,8 +186,13 @@ class Placer:
             mode=order.mode or view.settings.mode,
             intended_at=self._clock.now(),
             due=due,
+            window=view.settings.connect_window,
+            analyse=view.settings.analyse and order.agent is None,
+            record=view.settings.record,
             attempts_before=lead.attempts,
             outcomes_before=dict(lead.outcome_counts),
+            reopened=lead.was is LeadState.DONE,
+            callback_agent=lead.callback_agent,
         )
 
     def _attempt(self, call: Call, order: Order, permit: Permit) -> NewAttempt:
@@ -207,7 +224,11 @@ class Placer:
             await asyncio.sleep(wait)
         # A process that stood still, or lost its pool, must not call with old decisions.
         late = self._clock.monotonic() - call.due
-        if late > self._settings.intent_expiry or not self._lease.held:
+        stopped = order.campaign.view.state is not CampaignState.RUNNING
+        if late > self._settings.intent_expiry or not self._lease.held or stopped:
+            self._expire(call)
+            return
+        if call.do_not_call or call.cancelled:
             self._expire(call)
             return
         settings = order.campaign.view.settings
@@ -217,10 +238,10 @@ class Placer:
             trunk=call.trunk,
             caller_id=settings.caller_id,
             ring_timeout=settings.ring_timeout,
-            connect_window=settings.connect_window,
+            connect_window=call.window,
             abandon_sound=settings.abandon_sound,
-            analyse=settings.analyse and order.agent is None,
-            record=call.recording if settings.record else "",
+            analyse=call.analyse,
+            record=call.recording if call.record else "",
         )
         call.sent = self._clock.monotonic()
         sent_at = self._clock.now()
@@ -236,8 +257,9 @@ class Placer:
             log.warning(
                 "originate refused", action="originate_refused", call=call.key, error=str(error)
             )
-            self._lines.release(call.trunk)
-            self._calls.refused(call, expired=False)
+            if self._calls.refused(call, expired=False):
+                self._lines.report(call.trunk, Outcome.FAILED, tech_cause="refused")
+                self._lines.release(call.trunk)
             return
         except Unanswered:
             pass  # it may have left: the tracker or the next resynchronisation tells
@@ -247,5 +269,5 @@ class Placer:
         self.lateness.add(self._clock.monotonic() - due)
 
     def _expire(self, call: Call) -> None:
-        self._lines.release(call.trunk)
-        self._calls.refused(call, expired=True)
+        if self._calls.refused(call, expired=True):
+            self._lines.release(call.trunk)

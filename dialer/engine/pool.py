@@ -14,23 +14,26 @@ from uuid import UUID
 
 import structlog
 
-from dialer.domain.campaign import CampaignState, CampaignView
 from dialer.domain.ids import NewId
-from dialer.domain.work import PoolStore, Write
+from dialer.domain.work import LeadMove, PoolStore, Write
 from dialer.engine.agents import AgentDesk
 from dialer.engine.assisted import AssistedDialing
 from dialer.engine.calls import CallDesk
 from dialer.engine.commands import Commands
 from dialer.engine.completion import Completion
+from dialer.engine.configuration import Configuration
 from dialer.engine.figures import figures
+from dialer.engine.gate import Gate
 from dialer.engine.hangups import HangUps
 from dialer.engine.hopper import Hopper
 from dialer.engine.lease import LeaseKeeper
 from dialer.engine.lines import Lines
-from dialer.engine.permission import Permission, abandon_window
+from dialer.engine.permission import Permission
 from dialer.engine.placing import Placer
-from dialer.engine.reconcile import Found, conclude, ours, reconcile
+from dialer.engine.reconcile import Found
+from dialer.engine.recovery import Recovery
 from dialer.engine.router import Router
+from dialer.engine.seating import node_again, node_for
 from dialer.engine.settings import EngineSettings
 from dialer.engine.state import Agent, Call, Campaign
 from dialer.engine.switching import EventRouter
@@ -40,17 +43,9 @@ from dialer.engine.writer import BatchWriter
 from dialer.live.feed import LiveFeed, Publisher, Seq
 from dialer.live.gateway import CommandGateway
 from telephony.clock import Clock
-from telephony.events import (
-    CallEnd,
-    CallEnded,
-    ChannelSnapshot,
-    LegEnded,
-    NodeDown,
-    NodeUp,
-    SwitchEvent,
-)
+from telephony.events import CallEnded, LegEnded, NodeDown, NodeUp, SwitchEvent
 from telephony.nodes import Switchboard
-from telephony.records import CallRecord, CallRecords
+from telephony.records import CallRecords
 
 log = structlog.get_logger(__name__)
 
@@ -81,7 +76,6 @@ class PoolEngine:
         self.stop_reason = ""
         self.found: Found | None = None
         self.ready = asyncio.Event()
-        self._stopping = False
         self.tasks = TaskGroup(self._loop_died)
         self.lease = LeaseKeeper(
             store,
@@ -94,11 +88,12 @@ class PoolEngine:
         self.writer = BatchWriter(
             store, self.lease, interval=settings.flush, capacity=settings.buffer
         )
+        self.gate = Gate(self.lease, self.writer, switchboard)
         self.campaigns: dict[UUID, Campaign] = {}
         put = self._put
-        self._hang_ups = HangUps(switch_for=switchboard.switch, tasks=self.tasks)
+        self._hang_ups = HangUps(switch_for=self.gate.switch, tasks=self.tasks)
         self.desk = AgentDesk(
-            switch_for=switchboard.switch,
+            switch_for=self.gate.switch,
             hang_ups=self._hang_ups,
             put=put,
             post=self._post,
@@ -107,13 +102,15 @@ class PoolEngine:
             settings=settings,
             tasks=self.tasks,
             became_ready=self._agent_ready,
-            conversation_cut=self._conversation_cut,
+            work_cut=self._work_cut,
             epoch=self._epoch,
+            node_for=lambda agent: node_again(agent, self.desk, switchboard),
+            held=lambda: self.lease.held,
         )
         self.router = Router(
             campaigns=self.campaigns,
             desk=self.desk,
-            switch_for=switchboard.switch,
+            switch_for=self.gate.switch,
             hang_ups=self._hang_ups,
             post=self._post,
             tasks=self.tasks,
@@ -136,12 +133,13 @@ class PoolEngine:
             calls=self.calls,
             lines=lines,
             permission=permission,
-            switch_for=switchboard.switch,
+            switch_for=self.gate.switch,
             put=put,
             new_id=new_id,
             clock=clock,
             settings=settings,
             tasks=self.tasks,
+            settle=self.hopper.settle,
         )
         self.assisted = AssistedDialing(
             store=store,
@@ -174,9 +172,19 @@ class PoolEngine:
             put=put,
             clock=clock,
             settings=settings,
-            healthy=lambda: self.writer.healthy and self.lease.held and not self._stopping,
+            gate=self.gate,
+            flushed=self.writer.flushed,
         )
         self._events = EventRouter(self.calls, self.desk)
+        self._configuration = Configuration(
+            pool_id, store=store, campaigns=self.campaigns, desk=self.desk, hopper=self.hopper,
+            assisted=self.assisted, completion=self._completion, clock=clock,
+        )  # fmt: skip
+        self._recovery = Recovery(
+            pool_id, store=store, switchboard=switchboard, hang_ups=self._hang_ups,
+            records=records, calls=self.calls, desk=self.desk, router=self.router, clock=clock,
+            take_line=lines.adopt, replay=self.on_event,
+        )  # fmt: skip
         self._commands = Commands(
             campaigns=self.campaigns,
             desk=self.desk,
@@ -186,8 +194,9 @@ class PoolEngine:
             assisted=self.assisted,
             put=put,
             clock=clock,
-            node_for=self._node_for,
+            node_for=lambda agent: node_for(agent, self.desk, switchboard),
             refresh=self.refresh,
+            gate=self.gate,
             figures=self.figures,
             last_seq=self._last_seq,
         )
@@ -205,8 +214,8 @@ class PoolEngine:
         await self._store.unclaim_all(self.lease.current)
         await self.refresh()
         await self._wait_for_nodes()
-        await self._reconcile()
-        self._release_gateway = await self._gateway.serve(self.pool_id, self._handle)
+        self.found = await self._recovery.run(originate_time=self._settings.originate_time)
+        self._release_gateway = await self._gateway.serve(self.pool_id, self._commands.handle)
         self._publisher = self._feed.own(self.pool_id, self.lease.current.epoch)
         self.desk.tell_states()  # every screen hears that there is a new owner
         self.tasks.loop(self.ticker.tick_loop(), name="tick")
@@ -218,28 +227,44 @@ class PoolEngine:
         """Stop originating, let conversations end for a while, write what happened, let go."""
         if self.stopped.is_set():
             return
-        self._stopping = True
+        self.gate.stopping = True
+        try:
+            async with asyncio.timeout(self._settings.originate_time):
+                await self.gate.idle()
+        except TimeoutError:
+            log.warning("the store does not answer", action="stop_busy")
+        self.hopper.send_back_all(reason="engine stopping")
         for campaign_id in list(self.campaigns):
-            self.hopper.send_back(campaign_id, reason="engine stopping")
+            self.assisted.withdraw(campaign_id)
         deadline = self._clock.monotonic() + self._settings.drain
-        # Calls end by events of many kinds; polling for a bounded time is the simple way.
-        while (  # noqa: ASYNC110
-            self.calls.calls and self._clock.monotonic() < deadline and self.lease.held
-        ):
-            await asyncio.sleep(0.05)
-        if self.lease.held:
-            for agent in self.desk.signed_in():
-                agent.call = None
-                self.desk.leave_for_shutdown(agent)
-            await self.tasks.settle()
-            try:
-                await asyncio.wait_for(self.writer.flushed(), 10.0)
-            except TimeoutError:
-                log.error(
-                    "writes left behind", action="stop_unwritten", backlog=self.writer.backlog
-                )
+        await self.calls.over(deadline)
+        for call in list(self.calls.calls.values()):
+            self.router.hang_up(call)
+        await self.calls.over(self._clock.monotonic() + self._settings.originate_time)
+        try:
+            if self.lease.held:
+                await self._hand_over()
+        finally:
+            await self._finish(reason)
+
+    async def _hand_over(self) -> None:
+        """Everybody signed out, everything written, the pool free for the next owner."""
+        for agent in self.desk.signed_in():
+            agent.call = None
+            self.desk.leave_for_shutdown(agent)
+        await self.tasks.settle()
+        self.hopper.send_back_all(reason="engine stopping")  # what a late claim brought
+        try:
+            async with asyncio.timeout(10.0):
+                await self.writer.flushed()
             await self.lease.release()
-        await self._finish(reason)
+        except Exception as error:
+            log.error(
+                "not handed over",
+                action="stop_unwritten",
+                backlog=self.writer.backlog,
+                error=repr(error),
+            )
 
     async def abandon(self) -> None:
         """End an engine whose start failed, without touching what it does not own."""
@@ -254,6 +279,11 @@ class PoolEngine:
         if self._publisher is not None:
             self._publisher.close()
             self._publisher = None
+        for agent in self.desk.agents.values():
+            if agent.timer is not None:
+                agent.timer.cancel()
+        for call in self.calls.calls.values():  # whoever adopts them takes their lines again
+            self._lines.release(call.trunk)
         self.ready.clear()
         self.stopped.set()
 
@@ -262,8 +292,8 @@ class PoolEngine:
         self._abort(f"{name} died: {error!r}")
 
     def _abort(self, reason: str) -> None:
-        if not self._stopping and not self.stopped.is_set():
-            self._stopping = True
+        if not self.gate.stopping and not self.stopped.is_set():
+            self.gate.stopping = True
             self._aborting = asyncio.get_running_loop().create_task(
                 self._finish(reason), name="engine-abort"
             )
@@ -274,85 +304,48 @@ class PoolEngine:
 
     async def _wait_for_nodes(self) -> None:
         try:
-            await asyncio.wait_for(self._switchboard.all_up(), self._settings.node_wait)
+            async with asyncio.timeout(self._settings.node_wait):
+                await self._switchboard.all_up()
         except TimeoutError:
             log.warning(
                 "started without all nodes", action="nodes_missing", down=self._switchboard.down()
             )
 
-    async def _reconcile(self) -> None:
-        attempts = await self._store.open_attempts(self.pool_id)
-        if attempts:  # what was sent just before the crash may not have a channel yet
-            await asyncio.sleep(self._settings.originate_time)
-        channels: list[tuple[str, ChannelSnapshot]] = []
-        for switch in self._switchboard.up():
-            channels.extend((switch.node, c) for c in await switch.channels())
-        channels = await ours(channels, store=self._store, pool_id=self.pool_id)
-        ids = [str(a.id) for a in attempts]
-        since = min((a.intended_at for a in attempts), default=self._clock.now())
-        records = await self._records.find(ids, since=since) if ids else {}
-        self.found = reconcile(
-            attempts,
-            channels=channels,
-            records=records,
-            calls=self.calls,
-            desk=self.desk,
-            router=self.router,
-            clock=self._clock,
-            take_line=self._lines.adopt,
-        )
-        nodes = {c.dialer_id: node for node, c in channels}
-        for key in self.found.swept:
-            self._hang_ups.want(nodes[key], key)
-        log.info(
-            "reconciled",
-            action="reconciled",
-            adopted=self.found.adopted,
-            concluded=self.found.concluded,
-            unknown=self.found.unknown,
-            swept=len(self.found.swept),
-            legs=self.found.legs,
-        )
-
     # -- what happens -----------------------------------------------------------------------------
 
     def on_event(self, event: SwitchEvent) -> None:
         """The switchboard's sink: synchronous, in order, on the loop."""
-        if self.stopped.is_set() or not self.lease.held:
+        if self.stopped.is_set() or self.lease.lease is None:
             return
-        if isinstance(event, (NodeUp, NodeDown)):
-            log.info(
-                "node",
-                action="node_up" if isinstance(event, NodeUp) else "node_down",
-                node=event.node,
-            )
-            if isinstance(event, NodeUp):
-                self._hang_ups.node_up(event.node)
-            self.ticker.wake()
+        if not self.lease.held:
+            self.lease.lost.set()  # what was not heard cannot be made up for
+            return
+        if self._recovery.keeps(event):
             return
         if isinstance(event, CallEnded):
             self._hang_ups.gone(event.call_id)
         elif isinstance(event, LegEnded):
             self._hang_ups.gone(event.leg_id)
-        if isinstance(event, CallEnded) and event.end is CallEnd.UNKNOWN:
-            self.tasks.spawn(self._ended_unseen(event), name=f"unseen-{event.call_id}")
-            return
-        self._events.dispatch(event)
+        if isinstance(event, NodeUp):
+            log.info("node", action="node_up", node=event.node)
+            self._hang_ups.node_up(event.node)
+            back = self._recovery.node_back(event.node, event.channels)
+            self.tasks.spawn(back, name=f"node-back-{event.node}")
+            self.ticker.wake()
+        elif isinstance(event, NodeDown):
+            log.info("node", action="node_down", node=event.node)
+            self.calls.out_of_sight(event.node)
+            loop = asyncio.get_running_loop()
+            loop.call_later(self._settings.leg_grace, self._node_still_down, event.node)
+        elif isinstance(event, CallEnded) and self.calls.unsure(event):
+            look = self._recovery.look_up(event, self._settings.record_waits)
+            self.tasks.spawn(look, name=f"look-up-{event.call_id}")
+        else:
+            self._events.dispatch(event)
 
-    async def _ended_unseen(self, event: CallEnded) -> None:
-        """The link was away as it ended: Asterisk's own records may know how."""
-        call = self.calls.get(event.call_id)
-        if call is None:
-            return
-        record: CallRecord | None = None
-        for pause in self._settings.record_waits:
-            await asyncio.sleep(pause)
-            found = await self._records.find([call.key], since=call.intended_at)
-            record = found.get(call.key)
-            if record is not None and record.end is not None:
-                self._events.dispatch(conclude(call, record, self._clock))
-                return
-        self._events.dispatch(event)
+    def _node_still_down(self, node: str) -> None:
+        if not self.stopped.is_set() and self.lease.held and node in self._switchboard.down():
+            self.desk.node_lost(node)
 
     def _concluded(self, call: Call, outcome: Any, event: CallEnded) -> None:
         self._lines.report(call.trunk, outcome, tech_cause=event.tech_cause)
@@ -363,10 +356,15 @@ class PoolEngine:
         self.router.agent_ready(agent)
         self.ticker.wake()
 
-    def _conversation_cut(self, agent: Agent) -> None:
+    def _work_cut(self, agent: Agent) -> None:
+        """The agent's phone is gone, or the agent: their person and their leads move on."""
         self.calls.leg_lost(agent)
+        self.assisted.put_back(agent)
+        self.hopper.send_back_own(agent.id, reason="agent away")
 
     def _put(self, write: Write) -> None:
+        if isinstance(write, LeadMove):
+            self.hopper.settle(write.lead_id)
         self.writer.put(write)
 
     def _post(self, topic: str, kind: str, data: dict[str, Any]) -> None:
@@ -377,47 +375,13 @@ class PoolEngine:
     def _last_seq(self, topic: str) -> Seq:
         return self._publisher.last(topic) if self._publisher is not None else Seq(0, 0)
 
-    async def _handle(self, command: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Commands are for the owner; a process that slept through its lease is none any more."""
-        _ = self.lease.current  # raises LeaseLost
-        return await self._commands.handle(command, payload)
-
     def _epoch(self) -> int:
         return self.lease.lease.epoch if self.lease.lease is not None else 0
 
-    def _node_for(self, agent: Agent) -> str:
-        if agent.view.node:
-            return agent.view.node
-        nodes = [s.node for s in self._switchboard.up()] or list(self._switchboard.names)
-        legs = {n: sum(a.leg_node == n for a in self.desk.signed_in()) for n in nodes}
-        return min(nodes, key=lambda n: legs[n])
-
     async def refresh(self) -> None:
         """Read the pool's configuration again: campaigns, their states and settings, agents."""
-        view = await self._store.load(self.pool_id)
-        await self._fill_ledgers([c for c in view.campaigns if c.id not in self.campaigns])
-        self.desk.load(view.agents)
-        known = {c.id for c in view.campaigns}
-        for campaign_view in view.campaigns:
-            self.campaigns[campaign_view.id].view = campaign_view
-            self.hopper.poke(campaign_view.id)
-            if campaign_view.state is not CampaignState.RUNNING:
-                self.hopper.send_back(campaign_view.id, reason=campaign_view.state.value)
-        for campaign_id in [c for c in self.campaigns if c not in known]:
-            if self._completion.over(self.campaigns[campaign_id]):
-                del self.campaigns[campaign_id]
+        await self._configuration.refresh()
         self.ticker.wake()
-
-    async def _fill_ledgers(self, views: Sequence[CampaignView]) -> None:
-        """Campaigns new to this engine come with what the records say of them."""
-        now = self._clock.now()
-        counts = await self._store.hour_counts(
-            {view.id: now - abandon_window(view.settings) for view in views}
-        )
-        for view in views:
-            if view.id not in self.campaigns:  # another refresh may have been faster
-                campaign = self.campaigns[view.id] = Campaign(view)
-                campaign.ledger.load(counts[view.id])
 
     # -- figures ----------------------------------------------------------------------------------
 

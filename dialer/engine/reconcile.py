@@ -14,9 +14,11 @@ from uuid import UUID
 
 import structlog
 
+from dialer.domain.agent import AgentEvent
 from dialer.domain.call import CallState, CallStep
 from dialer.domain.campaign import DialMode
-from dialer.domain.work import OpenAttempt, PoolStore
+from dialer.domain.lead import LeadState
+from dialer.domain.work import OpenAttempt
 from dialer.engine.agents import AgentDesk, agent_of_leg
 from dialer.engine.calls import CallDesk, lost
 from dialer.engine.router import Router
@@ -35,7 +37,6 @@ class Found:
     adopted: int
     concluded: int
     unknown: int
-    swept: tuple[str, ...]  # our channels nobody knows: to be ended
     legs: int
 
 
@@ -57,27 +58,10 @@ def call_of(attempt: OpenAttempt, *, at: float) -> Call:
         attempts_before=attempt.attempts,
         outcomes_before=dict(attempt.outcome_counts),
         sent=at if attempt.sent_at else 0.0,
+        agent_id=attempt.agent_id,
+        reopened=attempt.was is LeadState.DONE,
+        callback_agent=attempt.callback_agent,
     )
-
-
-async def ours(
-    channels: Sequence[tuple[str, ChannelSnapshot]], *, store: PoolStore, pool_id: UUID
-) -> list[tuple[str, ChannelSnapshot]]:
-    """Without the channels of other pools on these nodes: theirs are not ours to end."""
-    subjects = {c.dialer_id: _subject(c) for _, c in channels if c.dialer_id}
-    asked = [subject for subject in subjects.values() if subject is not None]
-    others = await store.of_other_pools(pool_id, asked) if asked else frozenset()
-    return [(node, c) for node, c in channels if subjects.get(c.dialer_id) not in others]
-
-
-def _subject(channel: ChannelSnapshot) -> UUID | None:
-    """The agent of a leg, the attempt of a call."""
-    if channel.kind == "leg":
-        return agent_of_leg(channel.dialer_id)
-    try:
-        return UUID(channel.dialer_id)
-    except ValueError:
-        return None
 
 
 def reconcile(
@@ -95,12 +79,13 @@ def reconcile(
     live = {c.dialer_id: (node, c) for node, c in channels if c.dialer_id and c.kind == "call"}
     legs = {c.dialer_id: (node, c) for node, c in channels if c.dialer_id and c.kind == "leg"}
     by_bridge = {c.bridge_id: leg for leg, (_, c) in legs.items() if c.bridge_id}
-    known = {str(a.id) for a in attempts}
     adopted_legs = _adopt_legs(legs, desk)
     adopted = concluded = unknown = 0
     for attempt in attempts:
         call = call_of(attempt, at=clock.monotonic())
-        record = records.get(call.key)
+        settings, record = calls.settings_of(call), records.get(call.key)
+        call.window, call.record = settings.connect_window, settings.record
+        call.analyse = settings.analyse and attempt.agent_id is None
         calls.add(call)
         take_line(call.trunk)  # given back at its end, which for most of them is now
         _mark(call, attempt, record, clock)
@@ -109,7 +94,8 @@ def reconcile(
         if call.key in live:
             call.node, channel = live[call.key]
             met = desk.by_leg(by_bridge.get(channel.bridge_id, "")) if channel.bridge_id else None
-            _adopt(call, channel, met, desk=desk, router=router, clock=clock)
+            heard = record is not None and "human" in record.stages
+            _adopt(call, channel, met, desk=desk, router=router, clock=clock, human=heard)
             adopted += 1
         elif record is None or record.end is None:
             unknown += 1
@@ -117,8 +103,7 @@ def reconcile(
         else:
             concluded += 1
             calls.ended(_end(call, record, clock))
-    swept = tuple(key for key in (*live, *legs) if key not in known and key not in adopted_legs)
-    return Found(adopted, concluded, unknown, swept, len(adopted_legs))
+    return Found(adopted, concluded, unknown, len(adopted_legs))
 
 
 def _adopt_legs(legs: Mapping[str, tuple[str, ChannelSnapshot]], desk: AgentDesk) -> frozenset[str]:
@@ -186,12 +171,15 @@ def _adopt(
     desk: AgentDesk,
     router: Router,
     clock: Clock,
+    human: bool,
 ) -> None:
-    """Go on with a call that lives. `met`: the agent whose leg is in its bridge."""
+    """Go on with a call that lives. `met`: the agent whose leg is in its bridge. `human`: the
+    answering-machine detection has spoken."""
     if not channel.answered:
         if call.state is CallState.INTENDED:
             call.step(CallStep.SEND)
             call.step(CallStep.RING)
+        _with_its_agent(call, desk)
         return
     if not call.answered:  # in the moment of the crash: the records are a little behind
         call.step(CallStep.SEND)
@@ -206,8 +194,20 @@ def _adopt(
         router.hang_up(call)  # whoever it spoke with is gone; nobody is left alone on the line
     elif call.message_played:
         call.step(CallStep.PLAY)
+    elif call.analyse and not human:
+        call.step(CallStep.ANALYSE)  # a stage event tells what it is
     elif not call.machine:
+        _with_its_agent(call, desk)
         router.person(call)  # it waits in the dialplan; the stage events tell the rest
+
+
+def _with_its_agent(call: Call, desk: AgentDesk) -> None:
+    """A preview or manual call goes on with the agent who asked for it, if they are still there."""
+    agent = desk.agents.get(call.agent_id) if call.agent_id is not None else None
+    if agent is not None and agent.allows(AgentEvent.DIAL) and agent.leg_node == call.node:
+        desk.adopt_dialing(agent, call)
+    else:
+        call.agent_id = None
 
 
 def _end(call: Call, record: CallRecord, clock: Clock) -> CallEnded:

@@ -178,11 +178,10 @@ class Router:
             call.bridge_failures += 1
             if call.state is not CallState.CONNECTING or agent.call is not call:
                 return
-            if agent.state is AgentState.RESERVED:
-                self._desk.released(agent)
-                self.give_back(call)
-            else:  # a manual call's person: nobody else is meant
-                self.hang_up(call)
+            if agent.state is AgentState.DIALING:
+                self.stop_ringing(agent)
+            self._desk.released(agent)
+            self.give_back(call)
 
     async def _ring_tone(self, agent: Agent, *, on: bool) -> None:
         try:

@@ -37,6 +37,9 @@ class Call:
     mode: DialMode
     intended_at: datetime
     due: float  # monotonic second at which it should leave
+    window: float = 2.0  # s; of the settings it was placed under, as are:
+    analyse: bool = False
+    record: bool = False
     attempts_before: int = 0
     outcomes_before: dict[str, int] = field(default_factory=dict)
     state: CallState = CallState.INTENDED
@@ -51,6 +54,10 @@ class Call:
     machine: bool = False
     message_played: bool = False
     cancelled: bool = False
+    unseen: bool = False  # for a while: the link to its node was away
+    do_not_call: bool = False  # asked for while the call was on
+    reopened: bool = False  # the lead was done: an agent called it by hand
+    callback_agent: UUID | None = None
     bridge_failures: int = 0
 
     @property
@@ -72,6 +79,9 @@ class Call:
         """Move by the table; raises IllegalTransition."""
         self.state = CALL.next(self.state, step)
         return self.state
+
+    def allows(self, step: CallStep) -> bool:
+        return CALL.allows(self.state, step)
 
     @property
     def waits(self) -> bool:
@@ -143,3 +153,15 @@ class Campaign:
     @property
     def id(self) -> UUID:
         return self.view.id
+
+
+def met(call: Call, agent: Agent | None, outcome: str, *, at: datetime, until: float) -> Met:
+    """What the board says of a person who answered. `until`: the end's monotonic second."""
+    return Met(
+        call.key,
+        at,
+        agent.view.name if agent is not None and call.connected else "",
+        outcome,
+        max((call.connected or until) - call.answered, 0.0),
+        max(until - call.connected, 0.0) if call.connected else 0.0,
+    )

@@ -42,7 +42,7 @@ class EventRouter:
             CallEnded: calls.ended,
             RecordingEnded: calls.recording_ended,
             LegUp: _leg_up,
-            LegParked: lambda event: desk.leg_parked(event.leg_id),
+            LegParked: lambda event: desk.leg_parked(event.leg_id, node=event.node),
             LegEnded: lambda event: desk.leg_ended(
                 event.leg_id, cause=event.tech_cause or str(event.cause)
             ),
@@ -61,6 +61,8 @@ class EventRouter:
                 error=str(error),
                 event_type=type(event).__name__,
             )
+        except Exception:  # the next call's events must still be heard
+            log.exception("event failed", action="event_failed", event_type=type(event).__name__)
 
 
 def _leg_up(event: LegUp) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import structlog
 
+_AGAIN = 0.5  # s
+
 log = structlog.get_logger(__name__)
 
 
@@ -44,12 +46,15 @@ class TaskGroup:
             self._on_fatal(task.get_name(), error)
 
     async def cancel(self) -> None:
-        """End all of them and wait until they are gone."""
+        """End all of them and wait until they are gone. A task can miss being cancelled (Python
+        3.11's `wait_for` swallows it when what it waits for comes in the same moment): asked again.
+        """
         current = asyncio.current_task()
-        tasks = [t for t in (*self._loops, *self._tasks) if t is not current]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        tasks = {t for t in (*self._loops, *self._tasks) if t is not current}
+        while tasks:
+            for task in tasks:
+                task.cancel()
+            _, tasks = await asyncio.wait(tasks, timeout=_AGAIN)
 
     async def settle(self) -> None:
         """Wait for the short tasks under way."""

@@ -9,31 +9,45 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from uuid import UUID
 
 import structlog
 
 from dialer.domain.call import CallState
 from dialer.domain.campaign import CampaignState, DialMode
-from dialer.domain.errors import LeaseLost
+from dialer.domain.errors import Conflict, LeaseLost
 from dialer.domain.work import CampaignMove, PoolStore, Write
 from dialer.engine.agents import AgentDesk
 from dialer.engine.assisted import AssistedDialing
 from dialer.engine.calls import CallDesk
 from dialer.engine.completion import Completion
+from dialer.engine.gate import Gate
 from dialer.engine.hopper import Hopper
 from dialer.engine.lines import Lines
-from dialer.engine.pacing_view import Row, pacing_input
+from dialer.engine.pacing_view import Lending, Row, lend, pacing_input
 from dialer.engine.permission import abandon_window
 from dialer.engine.placing import Order, Placer
 from dialer.engine.settings import EngineSettings
-from dialer.engine.state import Campaign
+from dialer.engine.state import Agent, Campaign
 from pacing.engine import pace
 from telephony.clock import Clock
 from telephony.nodes import Switchboard
 
 log = structlog.get_logger(__name__)
+
+
+_FREE_WEIGHT = 1000
+
+
+def _shares(count: int, weights: Sequence[int]) -> list[int]:
+    """`count` divided in proportion to `weights` (all above zero), by largest remainders."""
+    total = sum(weights)
+    shares = [count * weight // total for weight in weights]
+    order = sorted(range(len(weights)), key=lambda i: -(count * weights[i] % total))
+    for i in order[: count - sum(shares)]:
+        shares[i] += 1
+    return shares
 
 
 class Ticker:
@@ -55,14 +69,15 @@ class Ticker:
         put: Callable[[Write], None],
         clock: Clock,
         settings: EngineSettings,
-        healthy: Callable[[], bool],
+        gate: Gate,
+        flushed: Callable[[], Awaitable[None]],
     ) -> None:
         self._store, self._campaigns, self._desk, self._calls = store, campaigns, desk, calls
         self._hopper, self._placer, self._assisted = hopper, placer, assisted
         self._completion = completion
         self._lines, self._switchboard = lines, switchboard
         self._put, self._clock, self._settings = put, clock, settings
-        self._healthy = healthy
+        self._gate, self._flushed = gate, flushed
         self._wake = asyncio.Event()
         self._fill = asyncio.Event()
         self._last = clock.monotonic()
@@ -76,7 +91,8 @@ class Ticker:
     async def tick_loop(self) -> None:
         while True:
             try:
-                await asyncio.wait_for(self._wake.wait(), self._settings.tick)
+                async with asyncio.timeout(self._settings.tick):
+                    await self._wake.wait()
             except TimeoutError:
                 pass
             self._wake.clear()
@@ -84,9 +100,12 @@ class Ticker:
             if early > 0:
                 await asyncio.sleep(early)
             try:
-                await self.tick()
+                with self._gate.busy():
+                    await self.tick()
             except LeaseLost:
                 raise
+            except Conflict as error:  # a lead was moved by somebody else; the others go back
+                log.warning("nothing placed", action="tick_conflict", error=str(error))
             except Exception as error:  # the database is away: no new calls until it is back
                 log.error("tick failed", action="tick_failed", error=repr(error))
                 await asyncio.sleep(self._settings.tick)
@@ -99,14 +118,22 @@ class Ticker:
         self._hopper.send_back_stale()
         self._drain_pausing()
         self._roll_ledgers()
-        if not self._healthy():
+        if not self._gate.open:
             return 0
         rows = self._rows()
         if not rows:
             return 0
+        lending = self._lend(rows)
+        if self._assisted.call_back(lending.needed):
+            lending = self._lend(rows)
+        for index, row in enumerate(rows):
+            if row.campaign.view.settings.mode is DialMode.PREVIEW:
+                theirs = {agent for agent, home in lending.homes.items() if home == index}
+                self._assisted.offer(row.campaign, theirs)
         decision = pace(
             pacing_input(
                 rows,
+                homes=lending.homes,
                 desk=self._desk,
                 calls=self._calls,
                 lines=self._lines,
@@ -124,11 +151,12 @@ class Ticker:
             leads = self._hopper.take(row.campaign.id, count)
             orders.extend(Order(row.campaign, lead, row.node) for lead in leads)
             self._note(row.campaign, len(leads), elapsed, now)
-            if row.campaign.view.settings.mode is DialMode.PREVIEW:
-                self._assisted.offer(row.campaign)
         self._fill.set()
         placed = await self._placer.place(orders, spread=self._spread(len(orders), elapsed))
         return len(placed)
+
+    def _lend(self, rows: Sequence[Row]) -> Lending:
+        return lend(rows, desk=self._desk, calls=self._calls, campaigns=self._campaigns)
 
     def _rows(self) -> list[Row]:
         """A row per running campaign and node that has agents who may work it."""
@@ -152,11 +180,17 @@ class Ticker:
                 continue
             waiting = self._hopper.size(campaign.id)
             campaign.reason = "" if waiting else "no leads due"
-            share, rest = divmod(waiting, len(nodes))
+            weights = [self._weight(campaign.id, node) for node in nodes]
             rows.extend(
-                Row(campaign, node, share + (1 if i < rest else 0)) for i, node in enumerate(nodes)
+                Row(campaign, node, leads)
+                for node, leads in zip(nodes, _shares(waiting, weights), strict=True)
             )
         return rows
+
+    def _weight(self, campaign_id: UUID, node: str) -> int:
+        """Leads go to nodes by the agents there, and above all by those who are free."""
+        here = [a for a in self._at_phone(campaign_id) if a.leg_node == node]
+        return len(here) + _FREE_WEIGHT * sum(a.available for a in here)
 
     def _spread(self, count: int, elapsed: float) -> float:
         """Seconds over which a batch leaves: small ones at once, large ones within the tick."""
@@ -199,14 +233,16 @@ class Ticker:
     async def fill_loop(self) -> None:
         while True:
             try:
-                await asyncio.wait_for(self._fill.wait(), self._settings.empty_poll)
+                async with asyncio.timeout(self._settings.empty_poll):
+                    await self._fill.wait()
             except TimeoutError:
                 pass
             self._fill.clear()
-            if not self._healthy():
+            if not self._gate.open:
                 continue
             try:
-                await self._fill_all()
+                with self._gate.busy():
+                    await self._fill_all()
             except LeaseLost:
                 raise
             except Exception as error:
@@ -214,15 +250,30 @@ class Ticker:
                 await asyncio.sleep(self._settings.empty_poll)
 
     async def _fill_all(self) -> None:
+        if self._hopper.uncertain:  # what was written before must be out first
+            await self._flushed()
+            await self._hopper.clear_doubt()
         for campaign in list(self._campaigns.values()):
-            if campaign.view.state is not CampaignState.RUNNING:
-                continue
-            if self._has_agents(campaign) and await self._hopper.fill(campaign.id):
-                self.wake()
-            await self._completion.look(campaign)
+            if campaign.view.state is CampaignState.RUNNING:
+                await self._fill_one(campaign)
+                await self._completion.look(campaign)
 
-    def _has_agents(self, campaign: Campaign) -> bool:
-        return any(
-            agent.leg_id and campaign.id in agent.view.campaigns
+    async def _fill_one(self, campaign: Campaign) -> None:
+        agents = [agent.id for agent in self._at_phone(campaign.id)]
+        if not agents:
+            return
+        came = await self._hopper.fill_own(campaign.id, agents)
+        # Where agents choose whom to call, nothing is claimed ahead of them.
+        if campaign.view.settings.mode is not DialMode.MANUAL:
+            came += await self._hopper.fill(campaign.id)
+        if campaign.view.state is not CampaignState.RUNNING or self._gate.stopping:
+            self._hopper.send_back(campaign.id, reason="stopped meanwhile")
+        elif came:
+            self.wake()
+
+    def _at_phone(self, campaign_id: UUID) -> list[Agent]:
+        return [
+            agent
             for agent in self._desk.agents.values()
-        )
+            if agent.leg_id and campaign_id in agent.view.campaigns
+        ]

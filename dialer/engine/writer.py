@@ -13,13 +13,15 @@ from collections.abc import Sequence
 
 import structlog
 
-from dialer.domain.errors import DialerError, LeaseLost, Unavailable
+from dialer.domain.errors import Unavailable
 from dialer.domain.work import PoolStore, Write
 from dialer.engine.lease import LeaseKeeper
 
 log = structlog.get_logger(__name__)
 
 _MOST = 2_000  # writes in one transaction: bounds its length in time
+_SHORTEST, _LONGEST = 0.1, 2.0  # s between tries
+_TRIES = 3
 
 
 class BatchWriter:
@@ -64,7 +66,7 @@ class BatchWriter:
 
     async def run(self) -> None:
         """Empty the queue until stopped; raises LeaseLost when the pool has another owner."""
-        backoff = 0.1
+        backoff, refusals = _SHORTEST, 0
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -72,13 +74,10 @@ class BatchWriter:
                 batch = [self._queue[i] for i in range(min(len(self._queue), _MOST))]
                 try:
                     await self._commit(batch)
-                    backoff = 0.1
-                except (LeaseLost, asyncio.CancelledError):
+                    backoff, refusals = _SHORTEST, 0
+                    continue
+                except (Unavailable, asyncio.CancelledError):
                     raise
-                except DialerError as error:
-                    if isinstance(error, Unavailable):
-                        raise
-                    await self._one_by_one(batch)
                 except Exception as error:
                     self.healthy = False
                     log.error(
@@ -87,28 +86,54 @@ class BatchWriter:
                         error=repr(error),
                         backlog=len(self._queue),
                     )
-                    await asyncio.sleep(backoff)
-                    backoff = min(backoff * 2, 2.0)
+                await asyncio.sleep(backoff)
+                backoff = min(backoff * 2, _LONGEST)
+                refusals = refusals + 1 if await self._answers() else 0
+                if refusals >= _TRIES:
+                    refusals = 0
+                    await self._one_by_one(batch)
             if self._stopping:
                 return
             await asyncio.sleep(self._interval)  # gather a batch
 
+    async def _answers(self) -> bool:
+        """Whether the store is there at all; raises when it has another owner for us."""
+        try:
+            await self._store.write(self._lease.current, [])
+        except (Unavailable, asyncio.CancelledError):
+            raise
+        except Exception:
+            return False
+        return True
+
     async def _one_by_one(self, batch: Sequence[Write]) -> None:
-        # The store refused a write as impossible: the others must not wait for it for ever.
+        """The store is there and would not take the batch: one impossible write must not hold up
+        the others for ever. It has to fail three times while the store answers."""
         for write in batch:
-            try:
-                await asyncio.shield(self._store.write(self._lease.current, [write]))
-            except DialerError as error:
-                if isinstance(error, Unavailable):
+            for attempt in range(_TRIES):
+                try:
+                    await self._commit([write])
+                    break
+                except (Unavailable, asyncio.CancelledError):
                     raise
-                self.refused += 1
-                log.error(
-                    "write refused",
-                    action="write_refused",
-                    kind=type(write).__name__,
-                    error=error.detail,
-                )
-            await self._done(1)
+                except Exception as error:
+                    self.healthy = False
+                    if not await self._answers():
+                        return  # away again: from here on later
+                    if attempt + 1 == _TRIES:
+                        await self._refuse(write, error)
+                        break
+                await asyncio.sleep(_SHORTEST)
+
+    async def _refuse(self, write: Write, error: Exception) -> None:
+        self.refused += 1
+        log.error(  # the error's text may quote the row
+            "write refused",
+            action="write_refused",
+            kind=type(write).__name__,
+            error=type(error).__name__,
+        )
+        await self._done(1)
 
     async def _commit(self, batch: Sequence[Write]) -> None:
         # Shielded: a cancelled engine must not leave a batch half known.

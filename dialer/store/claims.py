@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -47,26 +47,52 @@ _JOINED = t.lead.join(t.customer, t.customer.c.id == t.lead.c.customer_id).join(
 
 def subjects(client_id: UUID, customer_id: UUID, number: str) -> tuple[str, str]:
     """What is reserved for one lead: its person and its number."""
-    return f"p:{customer_id}", f"n:{number}"
+    return f"p:{customer_id.hex}", f"n:{number}"
+
+
+def _subjects_of_lead() -> tuple[sa.ColumnElement[str], sa.ColumnElement[str]]:
+    """The same, of the lead at hand in a query. The databases write ids with and without dashes."""
+    person = sa.func.replace(sa.cast(t.lead.c.customer_id, sa.String), "-", "")
+    return sa.literal("p:") + person, sa.literal("n:") + t.lead.c.number
 
 
 async def due(
-    connection: AsyncConnection, campaign_id: UUID, *, limit: int, now: datetime, lock: bool
+    connection: AsyncConnection,
+    campaign_id: UUID,
+    *,
+    limit: int,
+    now: datetime,
+    lock: bool,
+    agents: Collection[UUID] | None,
 ) -> list[Row]:
-    """Due leads in order whose person and number nobody holds, locked where the database can."""
+    """Due leads in order whose person and number nobody holds, locked where the database can.
+
+    `agents` as in `PoolStore.claim`.
+    """
     rows: list[Row] = []
     held = t.reservation
+    works = sa.exists().where(
+        t.agent_campaign.c.agent_id == t.lead.c.callback_agent,
+        t.agent_campaign.c.campaign_id == t.lead.c.campaign_id,
+    )
+    whose = (
+        sa.or_(t.lead.c.callback_agent.is_(None), ~works)
+        if agents is None
+        else sa.and_(t.lead.c.callback_agent.in_(agents), works)
+    )
     for state in _ORDER:
         if len(rows) >= limit:
             break
         query = (
             sa.select(*_COLUMNS)
             .select_from(_JOINED)
-            .where(t.lead.c.campaign_id == campaign_id, t.lead.c.state == state.value)
+            .where(t.lead.c.campaign_id == campaign_id, t.lead.c.state == state.value, whose)
             .where(
-                ~sa.exists().where(
-                    held.c.client_id == t.lead.c.client_id,
-                    held.c.subject == sa.literal("n:") + t.lead.c.number,
+                *(
+                    ~sa.exists().where(
+                        held.c.client_id == t.lead.c.client_id, held.c.subject == subject
+                    )
+                    for subject in _subjects_of_lead()
                 )
             )
             # As ix_lead_due has them, so that a claim reads what it takes and not the whole list.
@@ -79,7 +105,12 @@ async def due(
         if lock:
             query = query.with_for_update(of=t.lead, skip_locked=True)
         rows.extend((await connection.execute(query)).all())
-    return rows
+    if agents is None:
+        return rows
+    first: dict[UUID, Row] = {}
+    for row in rows:
+        first.setdefault(row.callback_agent, row)
+    return list(first.values())
 
 
 async def one(connection: AsyncConnection, lead_id: UUID) -> Row | None:
@@ -121,7 +152,7 @@ async def reserve(connection: AsyncConnection, rows: Sequence[Row], *, pool_id: 
         await connection.execute(
             sa.update(t.lead)
             .where(t.lead.c.id.in_([r.id for r in won]))
-            .values(state=LeadState.HOPPER.value)
+            .values(state=LeadState.HOPPER.value, reason=t.lead.c.state)  # what it was
         )
     return won
 
@@ -195,6 +226,11 @@ async def outcome_counts(
     return counts
 
 
+def was(reason: str) -> LeadState:
+    """What a claimed lead was before, from its reason."""
+    return LeadState(reason) if reason in {s.value for s in LeadState} else LeadState.RETRY
+
+
 def attempts_of(counts: Mapping[str, int]) -> int:
     """Attempts that count against the campaign's limit."""
     free = {o.value for o in FREE_OUTCOMES}
@@ -245,4 +281,5 @@ def _claimed(row: Row, counts: Mapping[str, int], history: ContactHistory) -> Cl
         callback_agent=row.callback_agent,
         callback_at=row.next_at if row.state == LeadState.CALLBACK.value else None,
         history=history,
+        was=LeadState(row.state),
     )

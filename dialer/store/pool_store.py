@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -41,6 +41,12 @@ _OWNED = sa.select(t.pool_lease.c.epoch, t.pool_lease.c.owner).where(
 )
 _OWNED_HELD = _OWNED.with_for_update(read=True)
 _WAITING = frozenset({LeadState.NEW, LeadState.RETRY, LeadState.CALLBACK})
+_NEAR = timedelta(minutes=10)  # an attempt's id is made when it is intended
+
+
+def _intended(attempt_id: UUID) -> datetime:
+    """The time in a version 7 id."""
+    return datetime.fromtimestamp((attempt_id.int >> 80) / 1000, UTC)
 
 
 class SqlPoolStore:
@@ -200,12 +206,23 @@ class SqlPoolStore:
     # -- leads
 
     async def claim(
-        self, lease: Lease, *, campaign_id: UUID, limit: int, now: datetime
+        self,
+        lease: Lease,
+        *,
+        campaign_id: UUID,
+        limit: int,
+        now: datetime,
+        agents: Collection[UUID] | None = None,
     ) -> list[ClaimedLead]:
         async with self._db.begin() as connection:
             await self._owned(connection, lease)
             rows = await claims.due(
-                connection, campaign_id, limit=limit, now=now, lock=self._db.is_postgres
+                connection,
+                campaign_id,
+                limit=limit,
+                now=now,
+                lock=self._db.is_postgres,
+                agents=agents,
             )
             won = await claims.reserve(connection, rows, pool_id=lease.pool_id)
             return await claims.with_history(connection, won, now=now)
@@ -254,18 +271,25 @@ class SqlPoolStore:
                 now=now,
                 new_id=self._new_id,
             )
+            if not made.lead_ids:
+                raise Conflict("this person is in the campaign already, under another number")
             return made.lead_ids[0]
 
-    async def unclaim_all(self, lease: Lease) -> int:
+    async def unclaim_all(self, lease: Lease, *, keep: Collection[UUID] = ()) -> int:
+        lead = t.lead.c
         held = sa.select(t.reservation.c.lead_id).where(t.reservation.c.pool_id == lease.pool_id)
+        restored = [s.value for s in (LeadState.NEW, LeadState.CALLBACK, LeadState.DONE)]
+        before = sa.case((lead.reason.in_(restored), lead.reason), else_=LeadState.RETRY.value)
         async with self._db.begin() as connection:
             await self._owned(connection, lease)
+            mine = sa.select(lead.id).where(lead.id.in_(held), lead.state == LeadState.HOPPER.value)
+            gone = set((await connection.execute(mine)).scalars()) - set(keep)
             back = (
                 await connection.execute(
                     sa.update(t.lead)
-                    .where(t.lead.c.id.in_(held), t.lead.c.state == LeadState.HOPPER.value)
-                    .values(state=LeadState.RETRY.value, next_at=None, reason="dialer restarted")
-                    .returning(t.lead.c.id)
+                    .where(lead.id.in_(gone), lead.state == LeadState.HOPPER.value)
+                    .values(state=before, reason="returned")
+                    .returning(lead.id)
                 )
             ).scalars().all()  # fmt: skip
             if back:
@@ -316,19 +340,24 @@ class SqlPoolStore:
             await self._owned(connection, lease)
             await writes.apply(connection, batch)
 
-    async def of_other_pools(self, pool_id: UUID, ids: Sequence[UUID]) -> frozenset[UUID]:
-        found: set[UUID] = set()
-        async with self._db.begin() as connection:
-            for table in (t.attempt, t.agent):
-                query = sa.select(table.c.id).where(table.c.id.in_(ids), table.c.pool_id != pool_id)
-                found.update((await connection.execute(query)).scalars())
-        return frozenset(found)
-
     async def hour_counts(
         self, since: Mapping[UUID, datetime]
     ) -> Mapping[UUID, Sequence[HourCount]]:
         async with self._db.begin() as connection:
             return await ledger.hour_counts(connection, since, postgres=self._db.is_postgres)
+
+    async def attempts_of_pool(self, pool_id: UUID, ids: Sequence[UUID]) -> frozenset[UUID]:
+        if not ids:
+            return frozenset()
+        a = t.attempt.c
+        times = [_intended(i) for i in ids]  # the partitions to look in
+        query = sa.select(a.id).where(
+            a.id.in_(ids),
+            a.pool_id == pool_id,
+            a.intended_at.between(min(times) - _NEAR, max(times) + _NEAR),
+        )
+        async with self._db.begin() as connection:
+            return frozenset((await connection.execute(query)).scalars())
 
     async def open_attempts(self, pool_id: UUID) -> list[OpenAttempt]:
         a = t.attempt
@@ -339,6 +368,14 @@ class SqlPoolStore:
                 )
             ).all()
             counts = await claims.outcome_counts(connection, [r.lead_id for r in rows])
+            leads = {
+                row.id: row
+                for row in await connection.execute(
+                    sa.select(t.lead.c.id, t.lead.c.reason, t.lead.c.callback_agent).where(
+                        t.lead.c.id.in_([r.lead_id for r in rows])
+                    )
+                )
+            }
         return [
             OpenAttempt(
                 id=r.id,
@@ -356,6 +393,8 @@ class SqlPoolStore:
                 agent_id=r.agent_id,
                 outcome_counts=counts.get(r.lead_id, {}),
                 attempts=claims.attempts_of(counts.get(r.lead_id, {})),
+                was=claims.was(leads[r.lead_id].reason),
+                callback_agent=leads[r.lead_id].callback_agent,
             )
             for r in rows
         ]

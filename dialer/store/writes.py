@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from dialer.domain.campaign import CAMPAIGN
 from dialer.domain.lead import LeadState
 from dialer.domain.work import (
     AgentInterval,
@@ -46,7 +47,10 @@ _UPDATE = (
 )
 _MOVE = (
     sa.update(t.lead)
-    .where(t.lead.c.id == sa.bindparam("b_id", type_=sa.Uuid))
+    .where(
+        t.lead.c.id == sa.bindparam("b_id", type_=sa.Uuid),
+        t.lead.c.state == sa.func.coalesce(sa.bindparam("b_from", type_=sa.String), t.lead.c.state),
+    )
     .values(
         state=sa.bindparam("v_state"),
         next_at=sa.bindparam("v_next_at", type_=t.UtcDateTime),
@@ -82,12 +86,33 @@ async def _attempts(connection: AsyncConnection, updates: Sequence[AttemptUpdate
 
 
 async def _leads(connection: AsyncConnection, moves: Sequence[LeadMove]) -> None:
-    last = {move.lead_id: move for move in moves}  # of several moves the last one counts
+    # Of several moves the last one counts; one that depends on where the lead is goes in turn.
+    if any(move.only_from is not None for move in moves):
+        for part in _runs(moves):
+            await _move(connection, part)
+    else:
+        await _move(connection, moves)
+
+
+def _runs(moves: Sequence[LeadMove]) -> Iterator[Sequence[LeadMove]]:
+    """Stretches of moves in which no lead appears twice."""
+    part: dict[UUID, LeadMove] = {}
+    for move in moves:
+        if move.lead_id in part:
+            yield list(part.values())
+            part = {}
+        part[move.lead_id] = move
+    yield list(part.values())
+
+
+async def _move(connection: AsyncConnection, moves: Sequence[LeadMove]) -> None:
+    last = {move.lead_id: move for move in moves}
     await connection.execute(
         _MOVE,
         [
             {
                 "b_id": move.lead_id,
+                "b_from": move.only_from.value if move.only_from is not None else None,
                 "v_state": move.state.value,
                 "v_next_at": move.next_at,
                 "v_reason": move.reason[:100],
@@ -97,8 +122,11 @@ async def _leads(connection: AsyncConnection, moves: Sequence[LeadMove]) -> None
         ],
     )
     free = [move.lead_id for move in last.values() if move.state not in _HELD]
-    if free:
-        await connection.execute(sa.delete(t.reservation).where(t.reservation.c.lead_id.in_(free)))
+    if free:  # whoever is out of hopper and dialing now holds nobody any more
+        out = sa.select(t.lead.c.id).where(
+            t.lead.c.id.in_(free), t.lead.c.state.not_in([s.value for s in _HELD])
+        )
+        await connection.execute(sa.delete(t.reservation).where(t.reservation.c.lead_id.in_(out)))
 
 
 async def _conversations(connection: AsyncConnection, writes: Sequence[Conversation]) -> None:
@@ -222,7 +250,10 @@ async def _campaigns(connection: AsyncConnection, moves: Sequence[CampaignMove])
     for move in moves:
         await connection.execute(
             sa.update(t.campaign)
-            .where(t.campaign.c.id == move.campaign_id)
+            .where(
+                t.campaign.c.id == move.campaign_id,
+                t.campaign.c.state.in_([s.value for s in CAMPAIGN.before(move.state)]),
+            )
             .values(state=move.state.value, reason=move.reason)
         )
 

@@ -114,12 +114,14 @@ class TwinNode:
     # -- faults -----------------------------------------------------------------------------------
 
     def crash(self) -> None:
-        """The process dies: every channel is gone, nothing is told and nothing recorded."""
+        """The process dies: every channel is gone, nothing is told, and the records have no end."""
         self.running = False
         for switch in tuple(self._attached):
             switch.node_gone()
         for channel in self.channels.values():
             channel.close()
+            if not channel.leg:
+                self.ended[channel.id] = channel
         self.channels.clear()
 
     def boot(self) -> None:

@@ -269,25 +269,3 @@ async def test_a_campaign_is_finished_once_and_only_without_open_leads(
     await house.store.release(lease)
     with pytest.raises(LeaseLost):
         await finish(lease, campaign_id=second, reason="all done")
-
-
-async def test_another_pools_attempts_and_agents_are_told_apart(
-    house: House, database: Database
-) -> None:
-    other, agents = house.new_id(), [house.new_id(), house.new_id()]
-    async with database.begin() as db:
-        await db.execute(sa.insert(t.pool).values(id=other, client_id=house.client, name="other"))
-        for agent, pool in zip(agents, (house.pool, other), strict=True):
-            await db.execute(
-                sa.insert(t.agent).values(
-                    id=agent, client_id=house.client, pool_id=pool, account_id=None, name="A",
-                    endpoint=f"e{agent.hex[-12:]}", node="", contact="", phone_password="",
-                )
-            )  # fmt: skip
-    lease = await _lease(house)
-    (lead,) = await house.store.claim(lease, campaign_id=house.campaigns[0], limit=1, now=NOW)
-    attempt = _attempt(house, lead)
-    await house.store.intend(lease, [attempt])
-    ids = [attempt.id, *agents, house.new_id()]
-    assert await house.store.of_other_pools(house.pool, ids) == {agents[1]}
-    assert await house.store.of_other_pools(other, ids) == {attempt.id, agents[0]}

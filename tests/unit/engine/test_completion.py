@@ -67,7 +67,7 @@ async def house() -> House:
     view = CampaignView(
         uuid4(), uuid4(), pool, "spring", CampaignState.RUNNING, 1, CampaignSettings(), {}
     )
-    store = MemoryPoolStore(pool, clock=clock, new_id=uuid4)
+    store = MemoryPoolStore(clock=clock, new_id=uuid4)
     store.campaigns[view.id] = view
     lease = LeaseKeeper(store, pool, owner="me", seconds=1000, margin=1, clock=clock)
     await lease.acquire(poll=1)
@@ -145,7 +145,7 @@ async def test_a_callback_that_was_still_being_written_keeps_it_running(house: H
     lead = house.lead()
 
     def late() -> None:
-        house.store._apply(
+        house.store.rows.apply(
             LeadMove(lead, LeadState.CALLBACK, next_at=NOON + timedelta(hours=1), reason="later")
         )
 

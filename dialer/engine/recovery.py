@@ -1,0 +1,184 @@
+"""Taking over: what is there when an engine starts, and when a node comes back to it.
+
+Events that come while we still look are kept and heard afterwards, so that nothing falls between
+the reading of the channels and the first event that is handled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Sequence
+from uuid import UUID
+
+import structlog
+
+from dialer.domain.work import OpenAttempt, PoolStore
+from dialer.engine.agents import AgentDesk, agent_of_leg
+from dialer.engine.calls import CallDesk
+from dialer.engine.hangups import HangUps
+from dialer.engine.reconcile import Found, conclude, reconcile
+from dialer.engine.router import Router
+from telephony.clock import Clock
+from telephony.events import CallEnd, CallEnded, ChannelSnapshot, SwitchEvent
+from telephony.nodes import Switchboard
+from telephony.records import CallRecord, CallRecords
+from telephony.switch import SwitchError
+
+log = structlog.get_logger(__name__)
+
+Channels = Sequence[tuple[str, ChannelSnapshot]]  # (node, channel)
+
+
+class Recovery:
+    """Reconciles at start and when a node is back; ends channels of ours that nobody knows."""
+
+    def __init__(
+        self,
+        pool_id: UUID,
+        *,
+        store: PoolStore,
+        switchboard: Switchboard,
+        hang_ups: HangUps,
+        records: CallRecords,
+        calls: CallDesk,
+        desk: AgentDesk,
+        router: Router,
+        clock: Clock,
+        take_line: Callable[[str], None],
+        replay: Callable[[SwitchEvent], None],
+    ) -> None:
+        self._pool_id, self._store, self._switchboard = pool_id, store, switchboard
+        self._hang_ups, self._records = hang_ups, records
+        self._calls, self._desk, self._router, self._clock = calls, desk, router, clock
+        self._take_line, self._replay = take_line, replay
+        self._early: list[SwitchEvent] | None = []
+        self._away: set[str] = set()  # nodes that we could not look at when we took over
+        self._unseen: dict[str, list[OpenAttempt]] = {}  # open attempts of nodes that are away
+
+    def keeps(self, event: SwitchEvent) -> bool:
+        """Whether the event has to wait until we know what there is."""
+        if self._early is None:
+            return False
+        self._early.append(event)
+        return True
+
+    async def run(self, *, originate_time: float) -> Found:
+        """At start: adopt what lives, conclude what ended, sweep the rest."""
+        attempts = await self._store.open_attempts(self._pool_id)
+        if attempts:  # what was sent just before the crash may not have a channel yet
+            await asyncio.sleep(originate_time)
+        channels: list[tuple[str, ChannelSnapshot]] = []
+        away = set(self._switchboard.down())
+        for switch in self._switchboard.up():
+            try:
+                channels.extend((switch.node, c) for c in await switch.channels())
+            except SwitchError:
+                away.add(switch.node)
+        self._away = away
+        found = await self._bring_in_line(attempts, channels, away)
+        early, self._early = self._early or [], None
+        for event in early:
+            self._replay(event)
+        await self._sweep(channels)
+        return found
+
+    async def node_back(self, node: str, channels: Sequence[ChannelSnapshot]) -> None:
+        """What a node that was away has to say."""
+        here = [(node, channel) for channel in channels]
+        if node in self._away:
+            self._away.discard(node)
+            await self._bring_in_line(self._unseen.pop(node, []), here, ())
+        await self._sweep(here)
+
+    async def look_up(self, event: CallEnded, waits: Sequence[float]) -> None:
+        """A call that ended while the link was away, or that we did not see all of: Asterisk's own
+        records may know more. `waits`: seconds before each look."""
+        call = self._calls.get(event.call_id)
+        if call is None:
+            return
+        unknown = event.end is CallEnd.UNKNOWN
+        record: CallRecord | None = None
+        for pause in waits if unknown else waits[:1]:
+            await asyncio.sleep(pause)
+            records = await self._records.find([call.key], since=call.intended_at)
+            record = records.get(call.key)
+            if record is not None and (record.end is not None or not unknown):
+                break
+        if self._calls.get(event.call_id) is not call:
+            return
+        if record is not None:
+            if record.opted_out and not call.do_not_call:
+                self._calls.opt_out(call)
+            told = conclude(call, record, self._clock)
+            event = told if unknown and record.end is not None else event
+        self._calls.ended(event)
+
+    async def _bring_in_line(
+        self, attempts: Sequence[OpenAttempt], channels: Channels, away: Collection[str]
+    ) -> Found:
+        """What is on a node that is away, and not in the records, waits until the node is back.
+        The channels are read before the records: a call that ends in between is told by an event.
+        """
+        ids = [str(a.id) for a in attempts]
+        since = min((a.intended_at for a in attempts), default=self._clock.now())
+        records = await self._records.find(ids, since=since) if ids else {}
+        clear: list[OpenAttempt] = []
+        for attempt in attempts:
+            record = records.get(str(attempt.id))
+            if attempt.node in away and (record is None or record.end is None):
+                self._unseen.setdefault(attempt.node, []).append(attempt)
+            else:
+                clear.append(attempt)
+        found = reconcile(
+            clear,
+            channels=channels,
+            records=records,
+            calls=self._calls,
+            desk=self._desk,
+            router=self._router,
+            clock=self._clock,
+            take_line=self._take_line,
+        )
+        log.info(
+            "reconciled",
+            action="reconciled",
+            adopted=found.adopted,
+            concluded=found.concluded,
+            unknown=found.unknown,
+            legs=found.legs,
+            put_off=len(attempts) - len(clear),
+        )
+        return found
+
+    async def _sweep(self, channels: Channels) -> None:
+        """Other pools, and other dialers, have calls and legs on these nodes too: only what is
+        certainly ours is ended."""
+        strays: dict[str, str] = {}
+        calls: dict[UUID, tuple[str, str]] = {}
+        for node, channel in channels:
+            key = channel.dialer_id
+            if channel.kind == "leg" and self._desk.by_leg(key) is None:
+                if agent_of_leg(key) in self._desk.agents:
+                    strays[key] = node
+            elif channel.kind == "call" and key not in self._calls.calls:
+                attempt_id = _attempt_id(key)
+                if attempt_id is not None:
+                    calls[attempt_id] = (key, node)
+        ours = await self._store.attempts_of_pool(self._pool_id, list(calls)) if calls else ()
+        for attempt_id in ours:
+            key, node = calls[attempt_id]
+            if not self._awaited(attempt_id) and key not in self._calls.calls:
+                strays[key] = node
+        for key, node in strays.items():
+            log.warning("stray channel", action="swept", channel=key, node=node)
+            self._hang_ups.want(node, key)
+
+    def _awaited(self, attempt_id: UUID) -> bool:
+        return any(a.id == attempt_id for unseen in self._unseen.values() for a in unseen)
+
+
+def _attempt_id(key: str) -> UUID | None:
+    try:
+        return UUID(key)
+    except ValueError:
+        return None

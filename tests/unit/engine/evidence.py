@@ -1,0 +1,114 @@
+"""What a run in a `Pool` left behind, as the invariants' checker wants it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from dialer.domain.lead import LeadState
+from tests.lab.invariants import hold
+from tests.lab.records import Attempt, Blocked, Evidence, Lead, Pop, Session, Stretch
+from tests.unit.engine.pool import Pool
+
+
+def evidence(pool: Pool, *, settled: bool = True, window: float = 2.0) -> Evidence:
+    """`settled`: nothing is under way. Leads may still lie in a running engine's hopper."""
+    running = pool.processes and not pool.engine.stopped.is_set() and not pool.engine.gate.stopping
+    hopper = {LeadState.HOPPER.value} if running else set()
+    return Evidence(
+        attempts=_attempts(pool),
+        calls=[call for watch in pool.watches for call in watch.calls()],
+        leads=[
+            Lead(
+                str(row.lead.lead_id),
+                str(row.lead.client_id),
+                row.lead.number,
+                "new" if row.state.value in hopper else row.state.value,
+            )
+            for row in pool.store.leads.values()
+        ],
+        loaded=[str(i) for i in pool.loaded],
+        blocked=[
+            Blocked(str(client), number, entry.at)
+            for (client, number), entry in pool.store.rows.do_not_call.items()
+        ],
+        stretches=[
+            Stretch(str(i.agent_id), str(i.session_id), i.state.value, i.started_at, i.ended_at)
+            for i in pool.store.rows.intervals.values()
+        ],
+        sessions=_sessions(pool),
+        pops=[
+            Pop(p.topic[6:], p.at, p.data["call_id"], p.data["customer"]["id"])
+            for p in pool.posted
+            if p.kind == "pop"
+        ],
+        received={
+            topic: [(p.seq.epoch, p.seq.n) for p in pool.posted if p.topic == topic]
+            for topic in {p.topic for p in pool.posted}
+        },
+        ledgers=(
+            {
+                str(c.id): (c.ledger.live_answers, c.ledger.abandoned)
+                for c in pool.engine.campaigns.values()
+            }
+            if running
+            else {}
+        ),
+        window=window,
+        settled=settled,
+    )
+
+
+def _attempts(pool: Pool) -> list[Attempt]:
+    return [
+        Attempt(
+            id=str(row.new.id),
+            client=str(row.new.client_id),
+            campaign=str(row.new.campaign_id),
+            lead=str(row.new.lead_id),
+            person=str(row.new.customer_id),
+            number=row.new.number,
+            intended_at=row.new.intended_at,
+            outcome=row.outcome.value if row.outcome else None,
+            allowed=row.new.verdict.get("verdict") == "allow",
+            by_hand=row.new.agent_id is not None,
+            sent_at=row.fields.get("sent_at"),
+            answered_at=row.fields.get("answered_at"),
+            connected_at=row.fields.get("connected_at"),
+            ended_at=row.fields.get("ended_at"),
+            message=bool(row.fields.get("message_played")),
+        )
+        for row in pool.store.attempts.values()
+    ]
+
+
+def _sessions(pool: Pool) -> list[Session]:
+    """Sign-ins as the agents' screens saw them; one that a crash cut off ends there."""
+    first: dict[tuple[str, datetime], str] = {}
+    for stretch in sorted(pool.store.rows.intervals.values(), key=lambda i: i.started_at):
+        first.setdefault((str(stretch.agent_id), stretch.started_at), str(stretch.session_id))
+    begun: dict[str, datetime] = {}
+    found: list[Session] = []
+
+    def end(agent: str, at: datetime, *, cut: bool) -> None:
+        since = begun.pop(agent)
+        found.append(Session(agent, first.get((agent, since), ""), since, at, cut))
+
+    for index, posted in enumerate([*pool.posted, None]):
+        for _, when, whose in (c for c in pool.crashes if c[0] == index):
+            for other in whose & set(begun):
+                end(other, when, cut=True)
+        if posted is None or posted.kind != "state":
+            continue
+        at, agent, state = posted.at, posted.topic[6:], posted.data["state"]
+        if state == "signed_out":
+            if agent in begun:
+                end(agent, at, cut=False)
+        elif agent not in begun:
+            begun[agent] = at
+    return [s for s in found if s.session or not s.cut]
+
+
+def check(pool: Pool, *, settled: bool = True, window: float = 2.0) -> None:
+    """All seven invariants, and no call id was ever used twice on the network."""
+    assert not [i for watch in pool.watches for i in watch.repeated]
+    hold(evidence(pool, settled=settled, window=window))

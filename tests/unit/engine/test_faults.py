@@ -1,0 +1,439 @@
+"""Links, nodes, databases and leases that fail while calls are up."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from dialer.domain.agent import AgentState
+from dialer.domain.errors import Unavailable
+from dialer.domain.lead import LeadState
+from dialer.domain.work import DispositionWrite
+from dialer.engine.settings import EngineSettings
+from telephony.events import CallAnswered, CallBridged, CallEnd, LegParked
+from telephony.twin import Behaviour
+from tests.unit.engine.evidence import check
+from tests.unit.engine.pool import Pool
+
+pytestmark = [pytest.mark.unit, pytest.mark.looptime(start=0)]
+
+TALKS = Behaviour(delay=2.0, talk=20.0)
+
+
+async def _ringing(
+    agents: int = 1, *behaviours: Behaviour, **world: Any
+) -> tuple[Pool, list[UUID]]:
+    """Agents ready, and their calls on the way."""
+    pool = Pool(**world)
+    campaign = pool.campaign()
+    who = pool.agents(agents, campaign)
+    await pool.start()
+    await pool.sign_in(*who)
+    pool.leads(campaign, *(behaviours or (TALKS,)))
+    await pool.refresh()
+    await pool.until(lambda: len(pool.dialed()) == min(agents, len(behaviours) or 1))
+    return pool, who
+
+
+# -- bridges
+
+
+async def test_the_far_end_hangs_up_in_the_moment_of_bridging() -> None:
+    pool, (agent,) = await _ringing(1, Behaviour(delay=2.0, talk=0.0), TALKS)
+    await pool.until(lambda: pool.state(agent) is AgentState.ON_CALL)
+    await pool.quiet()
+    first, second = pool.outcomes()
+    assert first in ("hung_up_waiting", "ended_by_customer") and second == "ended_by_customer"
+    await pool.stop()
+    check(pool)
+
+
+async def test_a_refused_bridge_gives_the_person_to_the_next_agent() -> None:
+    pool, agents = await _ringing(2)
+    pool.process.switch().refuse()
+    await pool.until(lambda: any(pool.state(a) is AgentState.ON_CALL for a in agents))
+    pops = [len(pool.told_agent(a, "pop")) for a in agents]
+    assert pops == [1, 1]
+    free = next(a for a in agents if pool.state(a) is not AgentState.ON_CALL)
+    assert pool.state(free) is AgentState.READY
+    await pool.quiet()
+    await pool.stop()
+    check(pool)
+
+
+async def test_bridges_refused_for_ever_end_in_the_message_not_in_silence() -> None:
+    pool, (agent,) = await _ringing(1, Behaviour(delay=2.0))
+    pool.process.switch().refuse(10)
+    await pool.quiet()
+    assert pool.outcomes() == ["abandoned"]
+    assert pool.state(agent) is AgentState.READY
+    pool.process.switch()._refusals = 0
+    await pool.stop()
+    check(pool)
+
+
+@pytest.mark.parametrize("lost", ["request", "answer"])
+async def test_a_bridge_without_an_answer(lost: str) -> None:
+    pool, (agent,) = await _ringing(1, Behaviour(delay=2.0, talk=40.0), TALKS)
+    switch = pool.process.switch()
+    getattr(switch, f"lose_{lost}")()
+    await pool.until(lambda: bool(pool.outcomes()) and pool.outcomes()[0] != "")
+    await pool.until(lambda: pool.state(agent) is AgentState.ON_CALL)
+    await pool.quiet()
+    await pool.stop()
+    check(pool)
+
+
+# -- links and nodes
+
+
+async def test_a_cut_link_loses_no_call_and_no_truth() -> None:
+    behaviours = [
+        Behaviour(delay=2.0, talk=1.0),
+        Behaviour(delay=1.5, talk=40.0),
+        Behaviour(CallEnd.BUSY, delay=1.2),
+        Behaviour(delay=12.0, talk=5.0),
+    ]
+    pool, _ = await _ringing(4, *behaviours)
+    await pool.reach(pool.now + 1.0)
+    pool.process.switch().cut(back=False)
+    await pool.reach(pool.now + 5.0)
+    pool.process.switch().restore()
+    await pool.quiet()
+    assert sorted(pool.outcomes()) == sorted(
+        ["hung_up_waiting", "ended_by_customer", "busy", "ended_by_customer"]
+    )
+    # The message had begun for one of them before an agent came: the ledger knows it from CEL.
+    (campaign,) = pool.engine.campaigns.values()
+    assert campaign.ledger.abandoned == 1
+    await pool.stop()
+    check(pool)
+
+
+async def test_an_originate_whose_answer_is_lost_is_not_repeated() -> None:
+    pool = Pool()
+    campaign = pool.campaign()
+    agent = pool.agent(campaign)
+    await pool.start()
+    await pool.sign_in(agent)
+    pool.leads(campaign, TALKS, TALKS)
+    pool.process.switch().lose_answer()
+    await pool.refresh()
+    await pool.until(lambda: pool.state(agent) is AgentState.ON_CALL)
+    await pool.quiet()
+    assert len(pool.dialed()) == len({n for _, n in pool.dialed()})
+    await pool.stop()
+    check(pool)
+
+
+async def test_an_originate_that_never_arrived_ends_as_unknown() -> None:
+    pool = Pool()
+    campaign = pool.campaign()
+    agent = pool.agent(campaign)
+    await pool.start()
+    await pool.sign_in(agent)
+    lead = pool.lead(campaign, TALKS)
+    pool.process.switch().lose_request()
+    await pool.refresh()
+    await pool.until(lambda: pool.outcomes() == ["unknown"])
+    assert pool.store.leads[lead].state is LeadState.RETRY
+    assert pool.dialed() == []
+    await pool.stop()
+    check(pool)
+
+
+async def test_an_originate_that_is_refused_calls_nobody() -> None:
+    pool = Pool()
+    campaign = pool.campaign()
+    agent = pool.agent(campaign)
+    await pool.start()
+    await pool.sign_in(agent)
+    pool.lead(campaign, TALKS)
+    pool.process.switch().refuse()
+    await pool.refresh()
+    await pool.until(lambda: pool.outcomes() == ["failed"])
+    assert pool.process.lines.trunks["t-n1"].used == 0
+    await pool.stop()
+    check(pool)
+
+
+async def test_a_node_goes_down_and_the_other_takes_over_new_calls() -> None:
+    pool = Pool(nodes=("n1", "n2"))
+    campaign = pool.campaign(wrap_up=3.0)
+    agents = pool.agents(4, campaign)
+    fixed = pool.agent(campaign, node="n1")
+    await pool.start()
+    await pool.sign_in(*agents, fixed)
+    assert {pool.person(a).leg_node for a in agents} == {"n1", "n2"}
+    pool.leads(campaign, *[TALKS] * 60)
+    await pool.refresh()
+    await pool.until(lambda: sum(pool.state(a) is AgentState.ON_CALL for a in agents) == 4)
+    pool.nodes["n1"].crash()
+    down = pool.now
+    await pool.until(lambda: all(pool.person(a).leg_node == "n2" for a in agents), within=200)
+    assert pool.now == pytest.approx(down + pool.settings.leg_grace + 1.0)
+    for agent in agents:
+        if pool.state(agent) is AgentState.PAUSED:
+            await pool.does(agent, "ready")
+    await pool.until(lambda: sum(call.node == "n2" for call in pool.calls) > 2, within=200)
+    pool.nodes["n1"].boot()
+    await pool.until(lambda: all(call.node == "n2" for call in pool.calls))
+    assert pool.state(fixed) in (AgentState.LEG_LOST, AgentState.SIGNED_OUT, AgentState.PAUSED)
+    await pool.stop()
+    check(pool)
+
+
+async def test_waiting_agents_of_a_node_that_stays_away_are_called_from_another() -> None:
+    pool = Pool(nodes=("n1", "n2"))
+    campaign = pool.campaign()
+    agents = pool.agents(4, campaign)
+    await pool.start()
+    await pool.sign_in(*agents)
+    pool.nodes["n1"].crash()
+    down = pool.now
+    await pool.until(lambda: all(pool.person(a).leg_node == "n2" for a in agents))
+    assert pool.now == pytest.approx(down + pool.settings.leg_grace + 1.0)
+    pool.nodes["n1"].boot()
+    await pool.reach(pool.now + 5)
+    assert pool.nodes["n1"].channels == {}
+    await pool.stop()
+    check(pool)
+
+
+async def test_a_leg_on_a_node_that_was_only_cut_off_is_put_down_when_it_is_back() -> None:
+    pool = Pool(nodes=("n1", "n2"))
+    agents = pool.agents(2, pool.campaign())
+    await pool.start()
+    await pool.sign_in(*agents)
+    pool.process.switch("n1").cut(back=False)
+    await pool.until(lambda: all(pool.person(a).leg_node == "n2" for a in agents))
+    assert len(pool.nodes["n1"].channels) == 1
+    pool.process.switch("n1").restore()
+    await pool.until(lambda: pool.nodes["n1"].channels == {})
+    assert all(pool.person(a).leg_parked for a in agents)
+    await pool.stop()
+    check(pool)
+
+
+# -- the database
+
+
+async def test_with_the_database_away_nothing_is_dialed_and_everything_else_goes_on(
+    logs: Any,
+) -> None:
+    logs.expect("write_failed", "tick_failed", "claim_failed")
+    pool, agents = await _ringing(3, *[TALKS] * 3)
+    more = pool.leads(next(iter(pool.engine.campaigns)), *[TALKS] * 20)
+    await pool.refresh()
+    pool.store.down = True
+    dialed = len(pool.dialed())
+    await pool.until(lambda: all(pool.state(a) is AgentState.ON_CALL for a in agents))
+    await pool.reach(pool.now + 3)
+    assert len(pool.dialed()) == dialed and pool.engine.writer.backlog > 0
+    assert not pool.engine.gate.open
+    pool.store.down = False
+    await pool.written()
+    answered = [a.fields for a in pool.store.attempts.values() if "connected_at" in a.fields]
+    assert len(answered) == 3
+    await pool.until(lambda: len(pool.dialed()) > dialed)
+    assert more
+    await pool.stop()
+    check(pool)
+
+
+async def test_an_engine_that_cannot_renew_in_time_stops_and_the_next_one_goes_on(
+    logs: Any,
+) -> None:
+    logs.expect("write_failed", "tick_failed", "claim_failed", "lease_lost")
+    pool, agents = await _ringing(2, *[Behaviour(delay=2.0, talk=100.0)] * 2)
+    await pool.until(lambda: all(pool.state(a) is AgentState.ON_CALL for a in agents))
+    pool.store.down = True
+    went = pool.now
+    first = pool.engine
+    await pool.until(lambda: first.stopped.is_set())
+    latest = went + pool.settings.lease - pool.settings.lease_margin
+    assert went < pool.now <= latest + 0.001
+    with pytest.raises(Unavailable):
+        await pool.does(agents[0], "hang_up")
+    await pool.process.board.stop()
+    pool.mark_crash()
+    pool.store.down = False
+    second = await pool.start("two")
+    assert second.found is not None and second.found.adopted == 2
+    assert all(pool.state(a) is AgentState.ON_CALL for a in agents)
+    await pool.quiet()
+    assert pool.outcomes() == ["ended_by_customer"] * 2
+    await pool.stop()
+    check(pool)
+
+
+@pytest.mark.parametrize("step", ["claim", "intend", "write"])
+async def test_answers_of_the_database_that_get_lost(step: str, logs: Any) -> None:
+    logs.expect("write_failed", "tick_failed", "claim_failed")
+    pool = Pool()
+    campaign = pool.campaign()
+    agents = pool.agents(2, campaign)
+    await pool.start()
+    await pool.sign_in(*agents, ready=False)
+    real = getattr(pool.store, step)
+    lost: list[str] = []
+
+    async def forgetful(*args: Any, **kwargs: Any) -> Any:
+        done = await real(*args, **kwargs)
+        if len(lost) < 3 and (step != "write" or args[1]):
+            lost.append(step)
+            raise ConnectionError("the answer was lost")
+        return done
+
+    setattr(pool.store, step, forgetful)
+    leads = pool.leads(campaign, *[Behaviour(delay=1.0, talk=5.0)] * 6)
+    await pool.refresh()
+    for agent in agents:
+        await pool.does(agent, "ready")
+    await pool.until(
+        lambda: all(pool.store.leads[i].state is LeadState.DONE for i in leads), within=300
+    )
+    assert len(lost) == 3
+    assert len(pool.dialed()) == 6  # each once
+    await pool.quiet()
+    await pool.stop()
+    check(pool)
+
+
+async def test_one_impossible_write_does_not_hold_up_the_others(logs: Any) -> None:
+    logs.expect("write_failed", "write_refused")
+    pool, (agent,) = await _ringing()
+    await pool.until(lambda: pool.state(agent) is AgentState.WRAP_UP)
+    real = pool.store.rows.apply
+
+    def picky(write: Any) -> Any:
+        if isinstance(write, DispositionWrite):
+            raise ValueError("a character that the database does not take")
+        return real(write)
+
+    pool.store.rows.apply = picky  # type: ignore[method-assign]
+    call = pool.person(agent).last_call
+    assert call is not None
+    await pool.does(agent, "disposition", call_id=call.key, code="never")
+    await asyncio.wait_for(pool.written(), 10)
+    assert pool.engine.writer.refused == 1 and pool.engine.writer.healthy
+    assert len(pool.store.rows.do_not_call) == 1
+    await pool.stop()
+    check(pool)
+
+
+# -- the lease
+
+
+async def test_a_process_that_stood_still_sends_and_writes_nothing_afterwards(logs: Any) -> None:
+    logs.expect("lease_lost")
+    pool, agents = await _ringing(2, Behaviour(delay=2.0, talk=60.0), TALKS)
+    await pool.reach(pool.now + 1.0)
+    engine = pool.engine
+    switch = pool.process.switch()
+    sent: list[str] = []
+    real = switch._act
+
+    def act(*args: Any, **kwargs: Any) -> None:
+        sent.append(kwargs.get("sent", "") or "action")
+        real(*args, **kwargs)
+
+    switch._act = act  # type: ignore[method-assign]
+    rows = dict(pool.store.rows.intervals), len(pool.store.attempts)
+    engine.lease._deadline -= 100.0  # as if a hundred seconds had gone by unnoticed
+    await pool.until(lambda: engine.stopped.is_set())
+    await pool.reach(pool.now + 10)
+    assert sent == []
+    assert (dict(pool.store.rows.intervals), len(pool.store.attempts)) == rows
+    assert "lease" in engine.stop_reason
+    with pytest.raises(Unavailable):
+        await pool.does(agents[0], "ready")
+    await pool.process.board.stop()
+    pool.mark_crash()
+    await pool.start("two")
+    await pool.quiet()
+    await pool.stop()
+    check(pool)
+
+
+@pytest.mark.parametrize("moment", ["answer", "command", "timer"])
+async def test_the_first_thing_after_standing_still_is_not_acted_on(moment: str, logs: Any) -> None:
+    logs.expect("lease_lost")
+    pool, (agent, other) = await _ringing(2, TALKS)
+    engine = pool.engine
+    if moment == "timer":
+        await pool.until(lambda: pool.state(agent) is AgentState.WRAP_UP
+                         or pool.state(other) is AgentState.WRAP_UP)  # fmt: skip
+        await pool.reach(pool.now + 9.99)
+    engine.lease._deadline -= 100.0
+    before = len(pool.posted)
+    if moment == "answer":
+        (call,) = pool.calls
+        engine.on_event(CallAnswered("n1", pool.now, call.key))
+    elif moment == "command":
+        with pytest.raises(Unavailable):
+            await pool.does(agent, "pause", reason="x")
+    await pool.reach(pool.now + 15)
+    assert engine.stopped.is_set()
+    assert len(pool.posted) == before or moment == "timer"
+    if moment == "timer":
+        assert pool.posted[before:] == []
+    await pool.process.board.stop()
+    pool.mark_crash()
+    await pool.start("two")
+    await pool.quiet()
+    await pool.stop()
+    check(pool)
+
+
+async def test_a_slow_renewal_is_as_good_as_none(logs: Any) -> None:
+    logs.expect("lease_lost", "tick_failed", "claim_failed", "write_failed")
+    pool = Pool(settings=EngineSettings(lease=10.0, lease_margin=2.0))
+    pool.campaign()
+    await pool.start()
+    pool.store.latency = 9.0
+    await pool.until(lambda: pool.engine.stopped.is_set())
+    assert pool.now <= 8.0 + 0.2  # found out by looking
+    pool.store.latency = 0.0
+    with pytest.raises(Unavailable):
+        await pool.command("pool.figures")
+    await pool.process.board.stop()
+
+
+async def test_two_engines_never_own_the_pool_together() -> None:
+    pool, (agent,) = await _ringing()
+    first = pool.engine
+    starting = asyncio.ensure_future(pool.start("two"))
+    await pool.reach(pool.now + 30)
+    assert not starting.done() and first.lease.held
+    pool.processes.pop()
+    starting.cancel()
+    await asyncio.gather(starting, return_exceptions=True)
+    assert pool.state(agent) is not AgentState.SIGNED_OUT
+    await pool.stop()
+    check(pool)
+
+
+# -- events that make no sense
+
+
+async def test_events_for_unknown_ids_and_events_twice_do_no_harm() -> None:
+    pool, (agent,) = await _ringing(1, Behaviour(delay=2.0, talk=5.0))
+    engine = pool.engine
+    nobody = str(pool.new_id())
+    engine.on_event(CallAnswered("n1", pool.now, nobody))
+    engine.on_event(CallBridged("n1", pool.now, nobody, "leg-x", "b"))
+    engine.on_event(LegParked("n1", pool.now, "leg-x"))
+    await pool.until(lambda: pool.state(agent) is AgentState.ON_CALL)
+    (call,) = pool.calls
+    leg = pool.person(agent).leg_id
+    for _ in range(2):
+        engine.on_event(CallAnswered("n1", pool.now, call.key))
+        engine.on_event(CallBridged("n1", pool.now, call.key, leg, "b"))
+    assert len(pool.told_agent(agent, "pop")) == 1
+    await pool.quiet()
+    await pool.stop()
+    check(pool)
