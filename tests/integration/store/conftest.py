@@ -19,13 +19,18 @@ def cluster() -> Iterator[LabPostgres]:
         yield server
 
 
+async def open_database(folder: Path, server: LabPostgres | None) -> Database:
+    """A migrated database: PostgreSQL where a server is given, else a SQLite file."""
+    url = server.database() if server is not None else f"sqlite+aiosqlite:///{folder}/dialer.db"
+    await asyncio.to_thread(upgrade, url)
+    return Database(url)
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
-    if request.param == "sqlite":
-        url = f"sqlite+aiosqlite:///{tmp_path}/dialer.db"
-    else:
-        url = request.getfixturevalue("cluster").database()
-    await asyncio.to_thread(upgrade, url)
-    database = Database(url)
+    postgres = request.param == "postgresql"
+    database = await open_database(
+        tmp_path, request.getfixturevalue("cluster") if postgres else None
+    )
     yield database
     await database.close()
