@@ -105,7 +105,7 @@ def _sessions(pool: Pool) -> list[Session]:
                 end(agent, at, cut=False)
         elif agent not in begun:
             begun[agent] = at
-    return [s for s in found if s.session or not s.cut]
+    return [s for s in found if s.until > s.since and (s.session or not s.cut)]
 
 
 def check(pool: Pool, *, settled: bool = True, window: float = 2.0) -> None:

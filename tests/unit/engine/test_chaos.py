@@ -1,0 +1,48 @@
+"""Random days: whatever happens in whatever order, the seven invariants hold."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from tests.lab.invariants import hold
+from tests.unit.engine.chaos import MOST, RETRIES, Chaos
+from tests.unit.engine.evidence import evidence
+
+pytestmark = [pytest.mark.unit, pytest.mark.looptime(start=0)]
+
+EXPECTED = (
+    "tick_failed", "claim_failed", "write_failed", "lease_lost", "engine_died", "tick_conflict",
+    "stop_unwritten",
+)  # fmt: skip
+
+
+async def _day(seed: int, seconds: float, logs: Any) -> Chaos:
+    logs.expect(*EXPECTED)
+    chaos = Chaos(seed)
+    chaos.build()
+    async with asyncio.timeout(3600):
+        await chaos.run(seconds)
+        await chaos.settle()
+    pool = chaos.pool
+    assert not [i for watch in pool.watches for i in watch.repeated]
+    found = evidence(pool)
+    found.max_attempts = MOST
+    found.delays = {outcome.value: rule.delay for outcome, rule in RETRIES.items()}
+    hold(found)
+    assert logs.of("write_refused") == []
+    return chaos
+
+
+@pytest.mark.parametrize("seed", range(10))
+async def test_a_random_day(seed: int, logs: Any) -> None:
+    chaos = await _day(seed, 90.0, logs)
+    assert chaos.pool.store.attempts
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("seed", range(1000, 1200))
+async def test_many_random_days(seed: int, logs: Any) -> None:
+    await _day(seed, 240.0, logs)
