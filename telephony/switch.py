@@ -6,7 +6,7 @@ Two implementations pass the same contract tests: `telephony.ami` (the real one)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -47,6 +47,17 @@ class Originate:
     variables: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An action that has left. Awaiting it waits for its end and raises what that was; unlike a
+    coroutine it may be dropped."""
+
+    end: Callable[[], Coroutine[Any, Any, None]]
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return self.end().__await__()
+
+
 class Switch(Protocol):
     """One node. Commands raise `SwitchError`; events go to the sink given at construction.
 
@@ -76,11 +87,9 @@ class Switch(Protocol):
         """Call an agent's phone (`endpoint` is a PJSIP endpoint's name); it parks when answered."""
         ...
 
-    def bridge(
-        self, call_id: CallId, leg_id: LegId, *, beep: bool = True
-    ) -> Coroutine[Any, Any, None]:
+    def bridge(self, call_id: CallId, leg_id: LegId, *, beep: bool = True) -> Begun:
         """Join a person to an agent's leg. `CallBridged` says when both are in one bridge. The
-        action leaves with the call itself (which may raise NotSent), not with the first await."""
+        action leaves with the call itself (which may raise), not with the first await."""
         ...
 
     async def hang_up(self, channel_id: CallId | LegId) -> None:

@@ -8,7 +8,8 @@ gets the next one, as long as the dialplan has not begun its message.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -22,7 +23,7 @@ from dialer.engine.state import Agent, Call, Campaign
 from dialer.engine.tasks import TaskGroup
 from dialer.engine.timing import Timing
 from telephony.clock import Clock
-from telephony.switch import Switch, SwitchError, Unanswered
+from telephony.switch import Begun, Switch, SwitchError, Unanswered
 
 log = structlog.get_logger(__name__)
 
@@ -128,7 +129,7 @@ class Router:
         try:
             bridge = self._switch_for(call.node).bridge(call.key, agent.leg_id)
         except SwitchError as error:  # told a moment later: what follows expects both to be joined
-            bridge = _failed(error)
+            bridge = Begun(partial(_failed, error))
         self._tasks.spawn(self._bridge(call, agent, bridge), name=f"bridge-{call.key}")
         self._post(f"agent:{agent.id}", "pop", self.pop(call))
 
@@ -166,7 +167,7 @@ class Router:
             "answered_at": call.answered_at.isoformat() if call.answered_at else None,
         }
 
-    async def _bridge(self, call: Call, agent: Agent, bridge: Coroutine[Any, Any, None]) -> None:
+    async def _bridge(self, call: Call, agent: Agent, bridge: Begun) -> None:
         try:
             await bridge
         except Unanswered:

@@ -29,6 +29,7 @@ from telephony.events import (
 )
 from telephony.sendable import check_name, check_originate, check_sound, check_variables
 from telephony.switch import (
+    Begun,
     EventSink,
     NotSent,
     Originate,
@@ -279,9 +280,7 @@ class AmiSwitch:
             self.tracker.forget(channel_id)
             raise
 
-    def bridge(
-        self, call_id: CallId, leg_id: LegId, *, beep: bool = True
-    ) -> Coroutine[Any, Any, None]:
+    def bridge(self, call_id: CallId, leg_id: LegId, *, beep: bool = True) -> Begun:
         fields = {
             "Channel1": check_name(call_id, "call id"),
             "Channel2": check_name(leg_id, "leg id"),
@@ -289,7 +288,8 @@ class AmiSwitch:
         }
         self._check_up()
         # On the wire before anything else happens: a person has answered.
-        return self._insist("Bridge", fields, first=self.link.begin("Bridge", fields))
+        first = self.link.begin("Bridge", fields)
+        return Begun(lambda: self._insist("Bridge", fields, first=first))
 
     async def _insist(
         self,

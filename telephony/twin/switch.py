@@ -32,7 +32,7 @@ from telephony.events import (
     SwitchEvent,
 )
 from telephony.sendable import check_name, check_originate, check_sound
-from telephony.switch import EventSink, NotSent, Originate, Refused, Unanswered
+from telephony.switch import Begun, EventSink, NotSent, Originate, Refused, Unanswered
 from telephony.twin.channel import Channel
 from telephony.twin.node import TwinNode
 
@@ -190,10 +190,11 @@ class TwinSwitch:
             known=_Known(True, False, False, False, ""),
         )
 
-    async def bridge(self, call_id: CallId, leg_id: LegId, *, beep: bool = True) -> None:
+    def bridge(self, call_id: CallId, leg_id: LegId, *, beep: bool = True) -> Begun:
         check_name(call_id, "call id")
         check_name(leg_id, "leg id")
         self._act(lambda: self._node.bridge(call_id, leg_id))
+        return Begun(_done)
 
     async def hang_up(self, channel_id: CallId | LegId) -> None:
         check_name(channel_id, "channel id")
@@ -260,3 +261,7 @@ def _known(channel: Channel) -> _Known:
         channel.parked,
         channel.partner.id if channel.partner is not None else "",
     )
+
+
+async def _done() -> None:
+    """In memory an action ends as it leaves."""

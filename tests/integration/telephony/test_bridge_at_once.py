@@ -51,13 +51,13 @@ async def test_bridged_at_newstate_up_two_hundred_times_of_two_hundred() -> None
     ):
         heard = Heard()
         free: dict[str, str] = {}  # call -> leg
-        bridges: list[asyncio.Task[None]] = []
+        bridges: list[asyncio.Future[None]] = []
 
         def sink(event: SwitchEvent) -> None:
             heard(event)
             if isinstance(event, CallAnswered):
                 bridging = switch.bridge(event.call_id, free[event.call_id])
-                bridges.append(asyncio.create_task(bridging, name=f"bridge-{event.call_id}"))
+                bridges.append(asyncio.ensure_future(bridging))
 
         switch = AmiSwitch(node.account(), sink=sink, clock=SystemClock(), rng=random.Random(3))
         await switch.start()

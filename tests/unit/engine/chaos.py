@@ -242,7 +242,11 @@ class Chaos:
             if view.state is CampaignState.RUNNING:
                 self.pool.store.campaigns[campaign] = view.moved(CampaignState.PAUSING)
         await self.pool.refresh()
-        await self.pool.until(
-            lambda: not self.pool.engine.hopper.uncertain and not self.pool.calls, within=300
-        )
+        deadline = self.pool.now + 300
+        while self.pool.engine.hopper.uncertain or self.pool.calls:
+            assert self.pool.now < deadline, self.pool.calls
+            for agent in self.agents:  # some people never hang up
+                if self.pool.person(agent).state in (AgentState.ON_CALL, AgentState.DIALING):
+                    await self._try(agent, "hang_up")
+            await asyncio.sleep(1.0)
         await self.pool.stop()

@@ -31,7 +31,7 @@ from dialer.engine.permission import Permission
 from dialer.engine.pool import PoolEngine
 from dialer.engine.settings import EngineSettings
 from dialer.engine.state import Agent, Call
-from dialer.live.feed import Feed, Seq
+from dialer.live.feed import Feed, Publisher, Seq
 from dialer.live.gateway import LocalGateway
 from telephony.clock import LoopClock
 from telephony.nodes import Switchboard
@@ -60,19 +60,38 @@ class Posted:
     seq: Seq
 
 
-class WatchedFeed(Feed):
+class WatchedPublisher:
     """Keeps what was posted, in order."""
+
+    def __init__(self, inner: Publisher, feed: WatchedFeed) -> None:
+        self._inner, self._feed = inner, feed
+
+    def post(self, topic: str, kind: str, data: Mapping[str, Any]) -> Seq:
+        seq = self._inner.post(topic, kind, data)
+        if self._feed.alive:
+            self._feed.told(Posted(self._feed.now(), topic, kind, data, seq))
+        return seq
+
+    def show(self, topic: str, kind: str, data: Mapping[str, Any]) -> Seq:
+        return self._inner.show(topic, kind, data)
+
+    def last(self, topic: str) -> Seq:
+        return self._inner.last(topic)
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+class WatchedFeed(Feed):
+    """A feed whose owners are overheard."""
 
     def __init__(self, clock: LoopClock, told: Callable[[Posted], None]) -> None:
         super().__init__(clock)
-        self._told, self._now = told, clock.now
+        self.told, self.now = told, clock.now
         self.alive = True
 
-    def post(self, name: str, kind: str, data: Mapping[str, Any], *, lossy: bool = False) -> Seq:
-        seq = super().post(name, kind, data, lossy=lossy)
-        if self.alive and not lossy:
-            self._told(Posted(self._now(), name, kind, data, seq))
-        return seq
+    def own(self, pool_id: UUID, epoch: int) -> Publisher:
+        return WatchedPublisher(super().own(pool_id, epoch), self)
 
 
 class Process:
