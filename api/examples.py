@@ -77,6 +77,7 @@ EXAMPLES: dict[str, Any] = {
     "Uploaded": {
         "list_id": _ID(5), "accepted": 1,
         "rejected": [{"row": 1, "reason": "number: only digits, +, spaces and -()./ may be used"}],
+        "campaign_state": "running",
     },
     "LeadList": _LIST,
     "LeadListInFull": {**_LIST, "states": {"new": 900, "retry": 110, "done": 190}},

@@ -13,6 +13,7 @@ from dialer.compliance.hours import zone_info
 from dialer.domain.call import Outcome
 from dialer.domain.campaign import (
     CampaignSettings,
+    CampaignState,
     DialMode,
     DispositionCode,
     Purpose,
@@ -228,6 +229,7 @@ class Uploaded(BaseModel):
     list_id: UUID
     accepted: int
     rejected: list[Rejected]
+    campaign_state: CampaignState  # `finished`: nobody is called until it is started again
 
 
 class NewAgent(Model):

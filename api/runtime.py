@@ -203,7 +203,7 @@ class Runtime:
         return PoolEngine(
             pool_id,
             owner=f"{socket.gethostname()}:{os.getpid()}",
-            store=SqlPoolStore(self.database, new_id=self.new_id),
+            store=SqlPoolStore(self.database, new_id=self.new_id, region=self.settings.region),
             switchboard=self.switchboard,
             records=CelFiles([n.cel for n in self.settings.nodes if n.cel is not None]),
             feed=self.feed,

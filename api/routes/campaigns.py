@@ -238,7 +238,7 @@ async def upload_leads(
                 attributes=row.attributes,
             )
         )
-    done = await parts(request).campaigns.upload(
+    done, state = await parts(request).campaigns.upload(
         who.client_id, campaign_id, name=body.name, rows=rows
     )
     rejected += [
@@ -249,4 +249,5 @@ async def upload_leads(
         list_id=done.list_id,
         accepted=len(done.lead_ids),
         rejected=sorted(rejected, key=lambda r: r.row),
+        campaign_state=state,
     )

@@ -11,7 +11,6 @@ from uuid import UUID
 
 import structlog
 
-from dialer.domain.agent import AgentState
 from dialer.domain.campaign import CAMPAIGN, CampaignEvent, CampaignState, DialMode
 from dialer.domain.lead import LeadState
 from dialer.domain.work import LeadCounts, PoolStore
@@ -83,12 +82,7 @@ class Completion:
 
     def _quiet(self, campaign: Campaign) -> bool:
         """No call is under way, and nobody is about to say what came of one."""
-        return not self._calls.of_campaign(campaign.id) and not any(
-            agent.state is AgentState.WRAP_UP
-            and agent.last_call is not None
-            and agent.last_call.campaign_id == campaign.id
-            for agent in self._desk.agents.values()
-        )
+        return not self._calls.of_campaign(campaign.id) and not self._desk.describing(campaign.id)
 
     def _show(self, campaign: Campaign, counts: LeadCounts) -> None:
         states = counts.states

@@ -13,6 +13,7 @@ from dialer.domain.campaign import (
     CampaignEvent,
     CampaignSettings,
     CampaignState,
+    DialMode,
     DispositionCode,
 )
 from dialer.domain.errors import Conflict, Invalid, NotFound, Unavailable
@@ -108,8 +109,11 @@ class Campaigns:
                 raise Conflict(str(error), state=state.value) from None
             if event is CampaignEvent.START:
                 _startable(load_settings(row["settings"]))
-            if state is CampaignState.FINISHED and not await admin.has_open_leads(
-                connection, campaign_id
+            by_hand = load_settings(row["settings"]).mode is DialMode.MANUAL  # agents bring numbers
+            if (
+                state is CampaignState.FINISHED
+                and not by_hand
+                and not await admin.has_open_leads(connection, campaign_id)
             ):
                 raise Conflict("every lead is done: load more, then start it", state=state.value)
             await admin.move_campaign(
@@ -121,7 +125,8 @@ class Campaigns:
 
     async def upload(
         self, client_id: UUID, campaign_id: UUID, *, name: str, rows: Sequence[NewLead]
-    ) -> Inserted:
+    ) -> tuple[Inserted, CampaignState]:
+        """What was put in, and the campaign's state: a finished one calls nobody until started."""
         async with self._db.begin() as connection:
             row = await admin.campaign(connection, client_id, campaign_id)
             done = await insert_leads(
@@ -133,8 +138,11 @@ class Campaigns:
                 now=self._clock.now(),
                 new_id=self._new_id,
             )
+            # Last, so that a long upload holds nobody up: either this sees the end of the
+            # campaign, or who would end it sees these leads.
+            state = await admin.hold_campaign(connection, campaign_id)
         await self.refresh(row["pool_id"])
-        return done
+        return done, CampaignState(state)
 
     async def refresh(self, pool_id: UUID) -> None:
         """Tell the pool's engine; without one the change is picked up at its start."""

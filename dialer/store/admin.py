@@ -324,3 +324,11 @@ async def blocked_since(
 async def note(connection: AsyncConnection, values: Mapping[str, Any]) -> None:
     """One line of the audit log."""
     await connection.execute(sa.insert(t.audit_log).values(dict(values)))
+
+
+async def hold_campaign(connection: AsyncConnection, campaign_id: UUID) -> str | None:
+    """The campaign's state, which stays what it is until this transaction ends. Leads and attempts
+    that refer to the campaign may still be written meanwhile."""
+    query = sa.select(t.campaign.c.state).where(t.campaign.c.id == campaign_id)
+    state: str | None = await connection.scalar(query.with_for_update(key_share=True))
+    return state

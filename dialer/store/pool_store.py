@@ -28,7 +28,7 @@ from dialer.domain.work import (
     PoolView,
     Write,
 )
-from dialer.store import claims, ledger, writes
+from dialer.store import admin, claims, ledger, writes
 from dialer.store import schema as t
 from dialer.store.database import Database
 from dialer.store.leads import NewLead, insert_leads
@@ -52,8 +52,9 @@ def _intended(attempt_id: UUID) -> datetime:
 class SqlPoolStore:
     """`PoolStore` on PostgreSQL or SQLite."""
 
-    def __init__(self, database: Database, *, new_id: NewId) -> None:
-        self._db, self._new_id = database, new_id
+    def __init__(self, database: Database, *, new_id: NewId, region: str = "") -> None:
+        """`region`: ISO country of numbers without a country code; '' refuses those."""
+        self._db, self._new_id, self._region = database, new_id, region or None
 
     # -- the lease
 
@@ -191,6 +192,8 @@ class SqlPoolStore:
         open_lead = any_lead.where(lead.state.in_([s.value for s in OPEN_LEADS]))
         async with self._db.begin() as connection:
             await self._owned(connection, lease)
+            # Held before the leads are looked at: what an upload has put in by then is seen.
+            await admin.hold_campaign(connection, campaign_id)
             done = await connection.execute(
                 sa.update(t.campaign)
                 .where(
@@ -241,7 +244,7 @@ class SqlPoolStore:
         self, lease: Lease, *, campaign_id: UUID, number: str, now: datetime
     ) -> UUID:
         try:
-            parsed = parse_number(number)
+            parsed = parse_number(number, region=self._region)
         except BadNumber as error:
             raise Invalid(f"the number cannot be called: {error}") from None
         async with self._db.begin() as connection:

@@ -53,6 +53,11 @@ def _free_udp(host: str) -> int:
     return free_port(host, kind=socket.SOCK_DGRAM)
 
 
+def _foreign_environment() -> dict[str, str]:
+    """Without settings that are meant for another dialer."""
+    return {k: v for k, v in os.environ.items() if not k.startswith("DIALER_")}
+
+
 class CallCentre:
     """`async with CallCentre(agents=10) as centre:`; everything ends with the block."""
 
@@ -205,7 +210,7 @@ class CallCentre:
             [sys.executable, "-m", "api", "serve"],
             log=self.folder / f"{name}.log",
             cwd=Path(__file__).resolve().parents[2],
-            env={**os.environ, **self.settings(port=port)},
+            env={**_foreign_environment(), **self.settings(port=port)},
         )
 
     async def _ready(self, dialer: Child, port: int) -> None:

@@ -68,8 +68,15 @@ class Sipp:
     def __init__(self, name: str, scenario: str, *, host: str, port: int, rtp_port: int) -> None:
         self.name, self._scenario, self.host, self.port = name, scenario, host, port
         self._rtp_port = rtp_port
-        self.folder = Path(tempfile.mkdtemp(prefix=f"sipp-{name}-"))
+        self._folder: Path | None = None
         self._child: Child | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Made when first asked for: one that never starts leaves nothing behind."""
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix=f"sipp-{self.name}-"))
+        return self._folder
 
     @property
     def log(self) -> Path:
@@ -141,7 +148,8 @@ class Sipp:
         trace: TracebackType | None,
     ) -> None:
         await self.stop()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def truth(self) -> list[PublicCall]:
         return read_truth(self.log)

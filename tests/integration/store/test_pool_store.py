@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -12,7 +13,9 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dialer.domain.ids import NewId, id_source
-from dialer.store import claims
+from dialer.domain.lead import LeadState
+from dialer.domain.work import LeadMove
+from dialer.store import admin, claims
 from dialer.store import schema as t
 from dialer.store.database import Database
 from dialer.store.leads import NewLead, insert_leads
@@ -96,3 +99,40 @@ async def test_a_claim_reads_leads_in_the_order_of_an_index(
         assert "ix_lead_due" in plan, plan
         assert "Sort" not in plan, plan
         assert "TEMP B-TREE" not in plan, plan
+
+
+async def test_an_upload_and_the_end_of_a_campaign_exclude_each_other(
+    house: House, database: Database
+) -> None:
+    """Either the upload sees that the campaign is finished, or it goes on with the new lead."""
+    lease, campaign = (
+        await house.store.acquire(house.pool, owner="one", seconds=60),
+        house.campaigns[0],
+    )
+    assert lease is not None
+    claimed = await house.store.claim(lease, campaign_id=campaign, limit=20, now=NOW)
+    await house.store.write(lease, [LeadMove(lead.lead_id, LeadState.DONE) for lead in claimed])
+    put, go_on = asyncio.Event(), asyncio.Event()
+
+    async def upload() -> str | None:
+        async with database.begin() as db:
+            row = NewLead("+12025559999", "US", "mobile", "P", "new", "", True, {})
+            await insert_leads(
+                db, [row], client_id=house.client, campaign_id=campaign, list_name="late",
+                now=NOW, new_id=house.new_id,
+            )  # fmt: skip
+            state = await admin.hold_campaign(db, campaign)
+            put.set()
+            await go_on.wait()
+            return state
+
+    uploading = asyncio.create_task(upload())
+    await put.wait()
+    finishing = asyncio.create_task(
+        house.store.finish_campaign(lease, campaign_id=campaign, reason="all done")
+    )
+    done, _ = await asyncio.wait([finishing], timeout=0.3)
+    assert not done, "it waits for the upload"
+    go_on.set()
+    assert await uploading == "running"
+    assert not await finishing

@@ -15,6 +15,7 @@ from dialer.domain.agent import AgentState
 from dialer.domain.campaign import CampaignSettings, CampaignState, CampaignView, DialMode
 from dialer.domain.lead import LeadState
 from dialer.domain.work import ClaimedLead, ContactHistory, LeadMove
+from dialer.engine.agents import AgentDesk
 from dialer.engine.completion import ALL_DONE, Completion
 from dialer.engine.hopper import Hopper
 from dialer.engine.lease import LeaseKeeper
@@ -26,6 +27,16 @@ from telephony.clock import ManualClock
 pytestmark = pytest.mark.unit
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+
+
+def _desk(agents: dict[UUID, Any]) -> SimpleNamespace:
+    """Agents who have yet to say how a call went, as the real desk tells them."""
+    return SimpleNamespace(
+        agents=agents,
+        describing=lambda campaign_id: AgentDesk.describing(
+            cast("Any", SimpleNamespace(agents=agents)), campaign_id
+        ),
+    )
 
 
 @dataclass
@@ -80,7 +91,7 @@ async def house() -> House:
     completion = Completion(
         store=store,
         lease=lease,
-        desk=cast("Any", SimpleNamespace(agents={})),
+        desk=cast("Any", _desk({})),
         calls=cast("Any", SimpleNamespace(of_campaign=lambda _: made[0].calls)),
         hopper=Hopper(store, lease, settings=settings, clock=clock, put=lambda _: None),
         writer=cast("Any", SimpleNamespace(flushed=flushed)),
