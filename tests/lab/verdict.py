@@ -38,6 +38,8 @@ def _right(record: Record, seen: PublicCall, window: float) -> bool:
     outcome, ends = record["outcome"], tuple(seen.ends)
     if ends in _UNANSWERED:
         return bool(outcome == _UNANSWERED[ends]) and record["answered_at"] is None
+    if ends == ("ANSWERED", "CUT_OFF"):
+        return record["connected_at"] is not None and record["agent_id"] is not None
     if ends not in (("ANSWERED", "BYE_RECEIVED"), ("ANSWERED", "BYE_SENT")):
         return False
     far = ends[1] == "BYE_SENT"
@@ -80,18 +82,31 @@ def same_story(
 
 
 def same_story_after_a_crash(
-    calls: Iterable[Record], truth: Iterable[PublicCall], *, window: float = 2.0
+    calls: Iterable[Record],
+    truth: Iterable[PublicCall],
+    *,
+    window: float = 2.0,
+    cut_off: bool = False,
 ) -> int:
-    """The same where a dialer died in between: an attempt may have ended as *unknown*, and then
+    """The same where something died in between: an attempt may have ended as *unknown*, and then
     its INVITE may have been or not; every other one is what SIPp did. Nobody was called without a
-    record. Returns the number of unknown ones.
+    record. `cut_off`: an Asterisk died with conversations up, whose end SIPp never saw. Returns
+    the number of unknown ones.
     """
+    truth = [_as_cut_off(seen) if cut_off else seen for seen in truth]
     unknown = 0
     for number, (records, invites) in _by_number(calls, truth).items():
         unknown += sum(r["outcome"] == "unknown" for r in records)
         assert all(r["outcome"] is not None for r in records), (number, "left open", records)
         assert _aligned(records, invites, window), (number, records, invites)
     return unknown
+
+
+def _as_cut_off(seen: PublicCall) -> PublicCall:
+    """A conversation that nobody ended counts as one: by whom, nobody knows."""
+    if seen.ends != ["ANSWERED"]:
+        return seen
+    return PublicCall(seen.call_id, seen.number, seen.at, ["ANSWERED", "CUT_OFF"], seen.end_at)
 
 
 def _aligned(records: Sequence[Record], invites: Sequence[PublicCall], window: float) -> bool:
