@@ -66,9 +66,9 @@ class Rig:
         cut: Callable[[], None],
         trunk: str,
         phone: str,
-        another: Callable[[EventSink], Switch],
+        another: Callable[[EventSink], Switch] | None = None,
     ) -> None:
-        """`another` makes the switch of a second dialer on the same node."""
+        """`another` makes the switch of a second dialer on the same node, where a test asks."""
         self.switch, self.heard, self.cut = switch, heard, cut
         self.trunk, self.phone, self.another = trunk, phone, another
 

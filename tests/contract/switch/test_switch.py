@@ -274,6 +274,7 @@ async def test_many_at_once_end_exactly_once_each(rig: Rig) -> None:
 async def test_a_dialer_that_stood_by_goes_on_with_what_another_one_placed(rig: Rig) -> None:
     """From its look at the channels on: a parked leg, and a conversation that is under way."""
     heard = Heard()
+    assert rig.another is not None
     standby = rig.another(heard)
     await standby.start()
     try:
