@@ -17,11 +17,11 @@ import structlog
 from dialer.domain.agent import AGENT, AgentEvent, AgentState
 from dialer.domain.errors import Conflict, NotFound
 from dialer.domain.ids import NewId
-from dialer.domain.work import AgentInterval, AgentView, Write
+from dialer.domain.work import AgentView, Write
 from dialer.engine.hangups import HangUps
 from dialer.engine.occupancy import Occupancy
 from dialer.engine.settings import EngineSettings
-from dialer.engine.state import Agent, Call
+from dialer.engine.state import Agent, Call, stretch
 from dialer.engine.tasks import TaskGroup
 from telephony.clock import Clock
 from telephony.switch import Switch, SwitchError
@@ -130,30 +130,25 @@ class AgentDesk:
         if agent.timer is not None:
             agent.timer.cancel()
             agent.timer = None
-        if before is not AgentState.SIGNED_OUT and agent.since_at is not None:
-            assert agent.session_id is not None
-            # A stepped wall clock must not make a stretch negative or long: monotonic decides.
-            until = agent.since_at + timedelta(seconds=now - agent.since)
-            if until > agent.since_at:
-                self._put(
-                    AgentInterval(
-                        agent.id,
-                        agent.view.client_id,
-                        agent.session_id,
-                        before,
-                        agent.reason,
-                        agent.since_at,
-                        until,
-                        campaign_id or (agent.call.campaign_id if agent.call else None),
-                    )
-                )
-            if abs(at - until) < _STEPPED:
-                at = until  # the next stretch begins where this one ends
+        if (done := stretch(agent, now=now, campaign_id=campaign_id)) is not None:
+            if done.ended_at > done.started_at:
+                self._put(done)
+            if abs(at - done.ended_at) < _STEPPED:
+                at = done.ended_at  # the next stretch begins where this one ends
         self.occupancy.ended(agent, before, at=now)
         agent.state, agent.reason, agent.since, agent.since_at = after, reason, now, at
         self.tell_state(agent)
         if after is AgentState.READY and agent.pending is None:
             self._became_ready(agent)
+
+    def break_off(self) -> None:
+        """The pool is lost: what agents did until now is written as far as it went."""
+        for agent in self.signed_in():
+            if agent.timer is not None:
+                agent.timer.cancel()
+            done = stretch(agent, now=self._clock.monotonic(), campaign_id=None)
+            if done is not None and done.ended_at > done.started_at:
+                self._put(done)
 
     def later(self, agent: Agent, seconds: float, action: Callable[[Agent], None]) -> None:
         """Do this with the agent after some time, unless they move before, or the pool is not ours

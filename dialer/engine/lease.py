@@ -76,7 +76,7 @@ class LeaseKeeper:
             left = self._deadline - self._clock.monotonic()
             if left <= 0:
                 break
-            await asyncio.sleep(min(wait, left))
+            await asyncio.sleep(max(min(wait, left), 0.001))
             asked = self._clock.monotonic()
             if self.lease is None:
                 return  # given up by ourselves

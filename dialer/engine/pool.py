@@ -8,12 +8,13 @@ placed after that, and the people on the line are safe in the dialplan.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 import structlog
 
+from dialer.domain.errors import LeaseLost
 from dialer.domain.ids import NewId
 from dialer.domain.work import LeadMove, PoolStore, Write
 from dialer.engine.agents import AgentDesk
@@ -39,7 +40,7 @@ from dialer.engine.state import Agent, Call, Campaign
 from dialer.engine.switching import EventRouter
 from dialer.engine.tasks import TaskGroup
 from dialer.engine.ticking import Ticker
-from dialer.engine.writer import BatchWriter
+from dialer.engine.writer import BatchWriter, LeftBehind
 from dialer.live.feed import LiveFeed, Publisher, Seq
 from dialer.live.gateway import CommandGateway
 from telephony.clock import Clock
@@ -68,7 +69,9 @@ class PoolEngine:
         clock: Clock,
         new_id: NewId,
         settings: EngineSettings,
+        inherited: LeftBehind | None = None,
     ) -> None:
+        """`inherited`: what this process's engine before this one could not write any more."""
         self.pool_id, self._store, self._switchboard = pool_id, store, switchboard
         self._records, self._feed, self._gateway = records, feed, gateway
         self._lines, self._clock, self._settings = lines, clock, settings
@@ -108,14 +111,9 @@ class PoolEngine:
             held=lambda: self.lease.held,
         )
         self.router = Router(
-            campaigns=self.campaigns,
-            desk=self.desk,
-            switch_for=self.gate.switch,
-            hang_ups=self._hang_ups,
-            post=self._post,
-            tasks=self.tasks,
-            clock=clock,
-        )
+            campaigns=self.campaigns, desk=self.desk, switch_for=self.gate.switch,
+            hang_ups=self._hang_ups, post=self._post, tasks=self.tasks, clock=clock,
+        )  # fmt: skip
         self.hopper = Hopper(store, self.lease, settings=settings, clock=clock, put=put)
         self.calls = CallDesk(
             campaigns=self.campaigns,
@@ -142,39 +140,20 @@ class PoolEngine:
             settle=self.hopper.settle,
         )
         self.assisted = AssistedDialing(
-            store=store,
-            lease=self.lease,
-            desk=self.desk,
-            hopper=self.hopper,
-            placer=self.placer,
-            router=self.router,
-            campaigns=self.campaigns,
-            put=put,
-            post=self._post,
-            clock=clock,
-            tasks=self.tasks,
-        )
+            store=store, lease=self.lease, desk=self.desk, hopper=self.hopper,
+            placer=self.placer, router=self.router, campaigns=self.campaigns, put=put,
+            post=self._post, clock=clock, tasks=self.tasks,
+        )  # fmt: skip
         self._completion = Completion(
             store=store, lease=self.lease, desk=self.desk, calls=self.calls, hopper=self.hopper,
             writer=self.writer, clock=clock, settings=settings,
         )  # fmt: skip
         self.ticker = Ticker(
-            store=store,
-            campaigns=self.campaigns,
-            desk=self.desk,
-            calls=self.calls,
-            hopper=self.hopper,
-            placer=self.placer,
-            completion=self._completion,
-            assisted=self.assisted,
-            lines=lines,
-            switchboard=switchboard,
-            put=put,
-            clock=clock,
-            settings=settings,
-            gate=self.gate,
-            flushed=self.writer.flushed,
-        )
+            store=store, campaigns=self.campaigns, desk=self.desk, calls=self.calls,
+            hopper=self.hopper, placer=self.placer, completion=self._completion,
+            assisted=self.assisted, lines=lines, switchboard=switchboard, put=put, clock=clock,
+            settings=settings, gate=self.gate, flushed=self.writer.flushed,
+        )  # fmt: skip
         self._events = EventRouter(self.calls, self.desk)
         self._configuration = Configuration(
             pool_id, store=store, campaigns=self.campaigns, desk=self.desk, hopper=self.hopper,
@@ -186,22 +165,14 @@ class PoolEngine:
             take_line=lines.adopt, replay=self.on_event,
         )  # fmt: skip
         self._commands = Commands(
-            campaigns=self.campaigns,
-            desk=self.desk,
-            calls=self.calls,
-            router=self.router,
-            hopper=self.hopper,
-            assisted=self.assisted,
-            put=put,
-            clock=clock,
+            campaigns=self.campaigns, desk=self.desk, calls=self.calls, router=self.router,
+            hopper=self.hopper, assisted=self.assisted, put=put, clock=clock,
             node_for=lambda agent: node_for(agent, self.desk, switchboard),
-            refresh=self.refresh,
-            gate=self.gate,
-            figures=self.figures,
-            last_seq=self._last_seq,
-        )
+            refresh=self.refresh, gate=self.gate, figures=self.figures, last_seq=self._last_seq,
+        )  # fmt: skip
         self._release_gateway: Any = None
         self._publisher: Publisher | None = None
+        self._inherited = inherited or LeftBehind(0)
 
     # -- life -------------------------------------------------------------------------------------
 
@@ -211,10 +182,13 @@ class PoolEngine:
         self.tasks.loop(self.lease.keep(), name="lease")
         self.tasks.loop(self._watch_lease(), name="lease-watch")
         self.tasks.loop(self.writer.run(), name="writer")
+        await self._inherit()
         await self._store.unclaim_all(self.lease.current)
         await self.refresh()
         await self._wait_for_nodes()
         self.found = await self._recovery.run(originate_time=self._settings.originate_time)
+        if self.stopped.is_set() or self.gate.stopping:
+            raise LeaseLost("the pool was lost during the start")
         self._release_gateway = await self._gateway.serve(self.pool_id, self._commands.handle)
         self._publisher = self._feed.own(self.pool_id, self.lease.current.epoch)
         self.desk.tell_states()  # every screen hears that there is a new owner
@@ -222,6 +196,31 @@ class PoolEngine:
         self.tasks.loop(self.ticker.fill_loop(), name="hopper")
         self.tasks.loop(self._figures_loop(), name="figures")
         self.ready.set()
+
+    async def _inherit(self) -> None:
+        writes = self._inherited.for_epoch(self.lease.current.epoch)
+        if writes:
+            self.writer.put(*writes)
+            await self._unless_stopped(self.writer.flushed())
+            log.info("writes inherited", action="writes_inherited", count=len(writes))
+        self._inherited = LeftBehind(0)
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> None:
+        """Wait for `work`; raises LeaseLost when the engine stops before it is done."""
+        tasks = [asyncio.ensure_future(work), asyncio.ensure_future(self.stopped.wait())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+        if self.stopped.is_set():
+            raise LeaseLost("the pool was lost during the start")
+
+    @property
+    def left_behind(self) -> LeftBehind:
+        """What the next engine of this process should be given, once this one has stopped."""
+        epoch, writes = self._epoch(), self.writer.left_behind()
+        return LeftBehind(epoch, writes) if epoch and writes else self._inherited
 
     async def stop(self, *, reason: str = "stopped") -> None:
         """Stop originating, let conversations end for a while, write what happened, let go."""
@@ -279,9 +278,7 @@ class PoolEngine:
         if self._publisher is not None:
             self._publisher.close()
             self._publisher = None
-        for agent in self.desk.agents.values():
-            if agent.timer is not None:
-                agent.timer.cancel()
+        self.desk.break_off()
         for call in self.calls.calls.values():  # whoever adopts them takes their lines again
             self._lines.release(call.trunk)
         self.ready.clear()

@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from dialer.domain.agent import AGENT, AgentEvent, AgentState
 from dialer.domain.call import CALL, CallState, CallStep
 from dialer.domain.campaign import CampaignView, DialMode
-from dialer.domain.work import AgentView, ClaimedLead
+from dialer.domain.work import AgentInterval, AgentView, ClaimedLead
 from dialer.engine.ledger import Ledger
 from telephony.events import Progress
 
@@ -123,6 +123,24 @@ class Agent:
 
     def allows(self, event: AgentEvent) -> bool:
         return AGENT.allows(self.state, event)
+
+
+def stretch(agent: Agent, *, now: float, campaign_id: UUID | None) -> AgentInterval | None:
+    """The agent's time in the present state up to `now` (monotonic); None when signed out.
+
+    A stepped calendar clock must not make a stretch negative or long: the monotonic one decides."""
+    if agent.state is AgentState.SIGNED_OUT or agent.since_at is None or agent.session_id is None:
+        return None
+    return AgentInterval(
+        agent.id,
+        agent.view.client_id,
+        agent.session_id,
+        agent.state,
+        agent.reason,
+        agent.since_at,
+        agent.since_at + timedelta(seconds=now - agent.since),
+        campaign_id or (agent.call.campaign_id if agent.call else None),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,20 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import structlog
 
 from dialer.domain.errors import Unavailable
-from dialer.domain.work import PoolStore, Write
+from dialer.domain.work import (
+    AgentInterval,
+    Conversation,
+    DispositionWrite,
+    DoNotCall,
+    PoolStore,
+    RecordingWrite,
+    Write,
+)
 from dialer.engine.lease import LeaseKeeper
 
 log = structlog.get_logger(__name__)
@@ -22,6 +31,25 @@ log = structlog.get_logger(__name__)
 _MOST = 2_000  # writes in one transaction: bounds its length in time
 _SHORTEST, _LONGEST = 0.1, 2.0  # s between tries
 _TRIES = 3
+
+
+#: What happened, whoever owns the pool by now; all other writes depend on what was before them.
+_FACTS = (Conversation, DispositionWrite, AgentInterval, DoNotCall, RecordingWrite)
+
+
+@dataclass(frozen=True, slots=True)
+class LeftBehind:
+    """The writes that an engine could not get rid of before it lost its pool, for the next engine
+    of the same process."""
+
+    epoch: int
+    writes: tuple[Write, ...] = ()
+
+    def for_epoch(self, epoch: int) -> tuple[Write, ...]:
+        """All of them, when nobody owned the pool in between; else only what is true anyway."""
+        if epoch == self.epoch + 1:
+            return self.writes
+        return tuple(w for w in self.writes if isinstance(w, _FACTS))
 
 
 class BatchWriter:
@@ -48,6 +76,10 @@ class BatchWriter:
         if len(self._queue) > self._capacity:
             self.healthy = False
         self._wake.set()
+
+    def left_behind(self) -> tuple[Write, ...]:
+        """What was never committed (or never heard to be), in order."""
+        return tuple(self._queue)
 
     @property
     def backlog(self) -> int:

@@ -13,6 +13,7 @@ from dialer.domain.campaign import CampaignState, DialMode, RetryRule
 from dialer.domain.errors import DialerError
 from dialer.domain.work import DoNotCall
 from dialer.engine.settings import EngineSettings
+from dialer.engine.writer import LeftBehind
 from telephony.events import CallEnd
 from telephony.twin import Behaviour
 from tests.unit.engine.pool import Pool
@@ -216,15 +217,15 @@ class Chaos:
         """An engine that lost its lease is followed by another, as the process would do it."""
         if self.pool.engine.stopped.is_set() or not self.pool.engine.lease.held:
             await asyncio.sleep(0.1)
+            await self.pool.until(self.pool.engine.stopped.is_set)
             await self.pool.process.board.stop()
-            await self.pool.engine.tasks.cancel()
             self.pool.process.feed.alive = False
             self.pool.mark_crash()
-            await self._again()
+            await self._again(self.pool.engine.left_behind)
 
-    async def _again(self) -> None:
+    async def _again(self, left_behind: LeftBehind | None = None) -> None:
         self.pool.store.lose_answers = 0
-        await self.pool.start(f"owner-{len(self.pool.processes)}")
+        await self.pool.start(f"owner-{len(self.pool.processes)}", left_behind)
 
     # -- the end
 
@@ -242,11 +243,11 @@ class Chaos:
             if view.state is CampaignState.RUNNING:
                 self.pool.store.campaigns[campaign] = view.moved(CampaignState.PAUSING)
         await self.pool.refresh()
-        deadline = self.pool.now + 300
-        while self.pool.engine.hopper.uncertain or self.pool.calls:
-            assert self.pool.now < deadline, self.pool.calls
-            for agent in self.agents:  # some people never hang up
-                if self.pool.person(agent).state in (AgentState.ON_CALL, AgentState.DIALING):
-                    await self._try(agent, "hang_up")
-            await asyncio.sleep(1.0)
+        await asyncio.sleep(60)
+        for node in self.pool.nodes.values():  # those who would talk for ever
+            for channel in [c for c in node.channels.values() if not c.leg]:
+                node.far_hang_up(channel.id)
+        await self.pool.until(
+            lambda: not self.pool.engine.hopper.uncertain and not self.pool.calls, within=300
+        )
         await self.pool.stop()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 from dialer.domain.lead import LeadState
 from tests.lab.invariants import hold
 from tests.lab.records import Attempt, Blocked, Evidence, Lead, Pop, Session, Stretch
 from tests.unit.engine.pool import Pool
+
+_UNWRITTEN = timedelta(seconds=2.5)  # longer than the writer ever waits between two tries
 
 
 def evidence(pool: Pool, *, settled: bool = True, window: float = 2.0) -> Evidence:
@@ -95,6 +98,10 @@ def _sessions(pool: Pool) -> list[Session]:
 
     for index, posted in enumerate([*pool.posted, None]):
         for _, when, whose in (c for c in pool.crashes if c[0] == index):
+            # What was still on its way to the store is lost with the process.
+            for n, old in enumerate(found):
+                if old.agent in whose and when - old.until < _UNWRITTEN:
+                    found[n] = replace(old, cut=True)
             for other in whose & set(begun):
                 end(other, when, cut=True)
         if posted is None or posted.kind != "state":

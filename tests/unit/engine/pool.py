@@ -31,6 +31,7 @@ from dialer.engine.permission import Permission
 from dialer.engine.pool import PoolEngine
 from dialer.engine.settings import EngineSettings
 from dialer.engine.state import Agent, Call
+from dialer.engine.writer import LeftBehind
 from dialer.live.feed import Feed, Publisher, Seq
 from dialer.live.gateway import LocalGateway
 from telephony.clock import LoopClock
@@ -97,7 +98,7 @@ class WatchedFeed(Feed):
 class Process:
     """One dialer process: its engine and all that dies with it."""
 
-    def __init__(self, pool: Pool, owner: str) -> None:
+    def __init__(self, pool: Pool, owner: str, inherited: LeftBehind | None) -> None:
         self.pool = pool
         self.feed = WatchedFeed(pool.clock, pool.told)
         self.gateway = LocalGateway()
@@ -121,6 +122,7 @@ class Process:
             clock=pool.clock,
             new_id=pool.new_id,
             settings=pool.settings,
+            inherited=inherited,
         )
         self.board.listen(self.engine.on_event)
         self.board.listen(lambda event: pool.changed.set())
@@ -249,8 +251,8 @@ class Pool:
 
     # -- dialers
 
-    async def start(self, owner: str = "one") -> PoolEngine:
-        process = Process(self, owner)
+    async def start(self, owner: str = "one", inherited: LeftBehind | None = None) -> PoolEngine:
+        process = Process(self, owner, inherited)
         self.processes.append(process)
         await process.board.start()
         await process.engine.start()
