@@ -155,6 +155,8 @@ def conclude(call: Call, record: CallRecord, clock: Clock) -> CallEnded:
             call.step(CallStep.SEND)
         call.step(CallStep.ANSWER)
         call.answered, call.answered_at = _monotonic(record.answered_at, clock), record.answered_at
+    elif record.answered_at is not None and call.unseen:  # we may have heard of it late
+        call.answered = min(call.answered, _monotonic(record.answered_at, clock))
     call.message_played = call.message_played or record.message_played
     call.machine = call.machine or "machine" in record.stages
     if record.bridged and call.answered_at is not None and not call.connected:

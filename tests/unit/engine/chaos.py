@@ -96,6 +96,7 @@ class Chaos:
         end = self.pool.now + seconds
         while self.pool.now < end:
             await asyncio.sleep(self.rng.choice((0.0, 0.01, 0.3, 1.0, 2.0)))
+            await self._alive()
             await self._step()
 
     async def _step(self) -> None:
@@ -180,7 +181,6 @@ class Chaos:
         self.pool.store.down = True
         await asyncio.sleep(self.rng.uniform(0.0, 5.0))
         self.pool.store.down = False
-        await self._alive()
 
     async def _forget(self) -> None:
         self.pool.store.lose_answers += 1
