@@ -13,6 +13,7 @@ import structlog
 
 from api.watched import WatchedTasks
 from dialer.engine.pool import PoolEngine
+from dialer.engine.writer import LeftBehind
 from dialer.live.gateway import CommandGateway
 from dialer.store import admin
 from dialer.store.database import Database
@@ -34,7 +35,7 @@ class Pools:
         *,
         gateway: CommandGateway,
         switchboard: Switchboard,
-        make: Callable[[UUID], PoolEngine],
+        make: Callable[[UUID, LeftBehind], PoolEngine],
         tasks: WatchedTasks,
     ) -> None:
         self._db, self._gateway, self._switchboard = database, gateway, switchboard
@@ -73,8 +74,9 @@ class Pools:
 
     async def _run(self, pool_id: UUID) -> None:
         """An engine for one pool; after a lost lease it stands in line for the next one."""
+        inherited = LeftBehind(0)
         while not self._stopping:
-            engine = self.engines[pool_id] = self._make(pool_id)
+            engine = self.engines[pool_id] = self._make(pool_id, inherited)
             self._switchboard.listen(engine.on_event)
             try:
                 await engine.start()
@@ -88,6 +90,7 @@ class Pools:
                 await engine.abandon()
             finally:
                 self._switchboard.unlisten(engine.on_event)
+            inherited = engine.left_behind
             await asyncio.sleep(_AGAIN)
         await asyncio.Event().wait()  # until cancelled
 

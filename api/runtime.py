@@ -29,6 +29,7 @@ from dialer.engine.lines import Lines
 from dialer.engine.permission import Permission
 from dialer.engine.pool import PoolEngine
 from dialer.engine.settings import EngineSettings
+from dialer.engine.writer import LeftBehind
 from dialer.jobs.partitions import keep_partitions
 from dialer.jobs.recordings import RecordingMover
 from dialer.jobs.storage import RecordingStorage
@@ -199,7 +200,7 @@ class Runtime:
         await self.pools.look()
         self.tasks.start("pools", self.pools.keep())
 
-    def _engine(self, pool_id: UUID) -> PoolEngine:
+    def _engine(self, pool_id: UUID, inherited: LeftBehind) -> PoolEngine:
         return PoolEngine(
             pool_id,
             owner=f"{socket.gethostname()}:{os.getpid()}",
@@ -213,6 +214,7 @@ class Runtime:
             clock=self.clock,
             new_id=self.new_id,
             settings=EngineSettings(drain=self.settings.drain, lease=self.settings.lease_seconds),
+            inherited=inherited,
         )
 
     async def stop(self) -> None:
