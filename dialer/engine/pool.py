@@ -172,6 +172,7 @@ class PoolEngine:
         )  # fmt: skip
         self._release_gateway: Any = None
         self._publisher: Publisher | None = None
+        self._unsaid: list[tuple[str, str, dict[str, Any]]] = []
         self._inherited = inherited or LeftBehind(0)
 
     # -- life -------------------------------------------------------------------------------------
@@ -191,6 +192,9 @@ class PoolEngine:
             raise LeaseLost("the pool was lost during the start")
         self._release_gateway = await self._gateway.serve(self.pool_id, self._commands.handle)
         self._publisher = self._feed.own(self.pool_id, self.lease.current.epoch)
+        for topic, kind, data in self._unsaid:
+            self._publisher.post(topic, kind, data)
+        self._unsaid.clear()
         self.desk.tell_states()  # every screen hears that there is a new owner
         self.tasks.loop(self.ticker.tick_loop(), name="tick")
         self.tasks.loop(self.ticker.fill_loop(), name="hopper")
@@ -365,9 +369,11 @@ class PoolEngine:
         self.writer.put(write)
 
     def _post(self, topic: str, kind: str, data: dict[str, Any]) -> None:
-        # Before we speak for the pool nobody needs to hear it: their snapshot will include it.
         if self._publisher is not None:
             self._publisher.post(topic, kind, data)
+        elif not self.stopped.is_set():
+            # Said while we still look what there is: heard once screens can ask us back.
+            self._unsaid.append((topic, kind, data))
 
     def _last_seq(self, topic: str) -> Seq:
         return self._publisher.last(topic) if self._publisher is not None else Seq(0, 0)
