@@ -46,6 +46,7 @@ class Chaos:
             seed=seed,
             latency=self.rng.choice((0.0, 0.003, 0.03)),
         )
+        self.pool.records_take = self.rng.choice((0.0, 0.1))
         self.agents: list[UUID] = []
         self.campaigns: list[UUID] = []
         self.done: list[str] = []

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -36,6 +36,7 @@ from dialer.live.feed import Feed, Publisher, Seq
 from dialer.live.gateway import LocalGateway
 from telephony.clock import LoopClock
 from telephony.nodes import Switchboard
+from telephony.records import CallRecord
 from telephony.trunks import TrunkSettings
 from telephony.twin import ANSWERS, Behaviour, TwinNode, TwinRecords, TwinSwitch
 from tests.unit.engine.network import Watch
@@ -95,6 +96,17 @@ class WatchedFeed(Feed):
         return WatchedPublisher(super().own(pool_id, epoch), self)
 
 
+class SlowRecords:
+    """The nodes' call records, read in `records_take` seconds."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool, self._real = pool, TwinRecords(pool.nodes.values())
+
+    async def find(self, ids: Sequence[str], *, since: datetime) -> Mapping[str, CallRecord]:
+        await asyncio.sleep(self._pool.records_take)
+        return await self._real.find(ids, since=since)
+
+
 class Process:
     """One dialer process: its engine and all that dies with it."""
 
@@ -114,7 +126,7 @@ class Process:
             owner=owner,
             store=pool.store,
             switchboard=self.board,
-            records=TwinRecords(pool.nodes.values()),
+            records=SlowRecords(pool),
             feed=self.feed,
             gateway=self.gateway,
             lines=self.lines,
@@ -172,6 +184,7 @@ class Pool:
         )
         self.store = MemoryPoolStore(clock=self.clock, new_id=self.new_id)
         self.store.latency = latency
+        self.records_take = 0.0
         self.posted: list[Posted] = []
         #: (after so many posts, when, whose phones)
         self.crashes: list[tuple[int, datetime, frozenset[str]]] = []

@@ -330,3 +330,19 @@ async def test_analysis_switched_on_while_it_rings_is_for_later_calls() -> None:
     assert pool.outcomes() == ["ended_by_customer", "machine"]
     await pool.stop()
     check(pool)
+
+
+async def test_a_window_made_shorter_while_it_rings_is_for_later_calls() -> None:
+    pool = Pool()
+    campaign = pool.campaign()
+    agent = pool.agent(campaign)
+    pool.leads(campaign, Behaviour(delay=5.0, talk=1.5))
+    await pool.start()
+    await pool.sign_in(agent)
+    await pool.until(lambda: len(pool.calls) == 1)
+    await pool.does(agent, "pause", reason="away")
+    await pool.change(campaign, connect_window=1.0)
+    await pool.quiet()
+    assert pool.outcomes() == ["hung_up_waiting"]  # inside the two seconds that its dialplan had
+    await pool.stop()
+    check(pool)

@@ -11,8 +11,9 @@ import pytest
 from dialer.domain.agent import AgentState
 from dialer.domain.errors import Unavailable
 from dialer.domain.lead import LeadState
-from dialer.domain.work import DispositionWrite
+from dialer.domain.work import DispositionWrite, LeadMove
 from dialer.engine.settings import EngineSettings
+from dialer.engine.writer import LeftBehind
 from telephony.events import CallAnswered, CallBridged, CallEnd, LegParked
 from telephony.twin import Behaviour
 from tests.unit.engine.evidence import check
@@ -283,7 +284,8 @@ async def test_answers_of_the_database_that_get_lost(step: str, logs: Any) -> No
 
     async def forgetful(*args: Any, **kwargs: Any) -> Any:
         done = await real(*args, **kwargs)
-        if len(lost) < 3 and (step != "write" or args[1]):
+        wrote = {"claim": bool(done), "intend": True, "write": len(args) > 1 and bool(args[1])}
+        if len(lost) < 3 and wrote[step]:
             lost.append(step)
             raise ConnectionError("the answer was lost")
         return done
@@ -401,6 +403,77 @@ async def test_a_slow_renewal_is_as_good_as_none(logs: Any) -> None:
     with pytest.raises(Unavailable):
         await pool.command("pool.figures")
     await pool.process.board.stop()
+
+
+async def test_what_was_decided_before_standing_still_is_not_sent_after_it(logs: Any) -> None:
+    logs.expect("lease_lost", "engine_died")
+    pool, _ = await _ringing(1, Behaviour(delay=3600.0))
+    (call,) = pool.calls
+    sent: list[str] = []
+    switch = pool.process.switch()
+    switch._act = lambda *args, **kwargs: sent.append("action")  # type: ignore[method-assign]
+    pool.engine.on_event(CallAnswered("n1", pool.now, call.key))  # an agent is reserved,
+    pool.engine.lease._deadline -= 100.0  # and before the bridge is sent the process stands still
+    await pool.until(lambda: pool.engine.stopped.is_set())
+    assert sent == []
+    await pool.process.board.stop()
+
+
+async def test_what_one_engine_could_not_write_the_next_one_of_its_process_does(
+    logs: Any,
+) -> None:
+    logs.expect("write_failed", "tick_failed", "claim_failed", "lease_lost")
+    pool, (agent,) = await _ringing(1, Behaviour(delay=2.0, talk=5.0), TALKS)
+    await pool.until(lambda: pool.state(agent) is AgentState.ON_CALL)
+    await pool.written()
+    pool.store.down = True
+    await pool.until(lambda: pool.state(agent) is AgentState.WRAP_UP)
+    call = pool.person(agent).last_call
+    assert call is not None
+    await pool.does(agent, "disposition", call_id=call.key, code="never", then="pause")
+    first = pool.engine
+    await pool.until(lambda: first.stopped.is_set())
+    assert pool.store.rows.dispositions == {}
+    await pool.process.board.stop()
+    pool.mark_crash()
+    pool.store.down = False
+    await pool.start("two", first.left_behind)
+    await pool.written()
+    assert len(pool.store.rows.dispositions) == len(pool.store.rows.do_not_call) == 1
+    assert pool.outcomes()[0] == "ended_by_customer"
+    assert pool.store.leads[call.lead_id].state is LeadState.BLOCKED
+    assert pool.engine.left_behind.writes == ()
+    await pool.quiet()
+    await pool.stop()
+    check(pool)
+
+
+async def test_what_is_left_behind_is_only_facts_when_somebody_else_was_there_meanwhile() -> None:
+    pool, (agent,) = await _ringing()
+    await pool.until(lambda: pool.state(agent) is AgentState.ON_CALL)
+    (call,) = pool.calls
+    now = pool.clock.now()
+    fact = DispositionWrite(call.id, now, agent, "sale", "", {}, now, 0.0)
+    move = LeadMove(call.lead_id, LeadState.RETRY, next_at=now)
+    left = LeftBehind(3, (move, fact))
+    assert (left.for_epoch(4), left.for_epoch(5)) == ((move, fact), (fact,))
+    await pool.stop()
+    check(pool)
+
+
+@pytest.mark.parametrize("how", ["lost", "pulled out"])
+async def test_a_person_whose_agent_is_gone_is_hung_up_on_whatever_the_dialplan_does(
+    how: str,
+) -> None:
+    pool, (agent,) = await _ringing(1, Behaviour(delay=1.0))
+    node = pool.nodes["n1"]
+    real = node._go_on
+    node._go_on = lambda c: real(c) if c.leg else None  # type: ignore[method-assign]
+    await pool.until(lambda: pool.state(agent) is AgentState.ON_CALL)
+    (node.far_hang_up if how == "lost" else node.play)(pool.person(agent).leg_id)
+    await pool.quiet(within=5)
+    await pool.stop()
+    check(pool)
 
 
 async def test_two_engines_never_own_the_pool_together() -> None:

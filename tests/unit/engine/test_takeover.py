@@ -134,6 +134,7 @@ async def test_a_manual_call_goes_on_with_the_agent_who_asked(answered: bool) ->
 async def test_events_between_looking_and_hearing_are_not_lost() -> None:
     """The call ends in the moment between the reading of the channels and the reconciliation."""
     pool, agent = await _pool(Behaviour(delay=1.0, talk=20.0))
+    pool.records_take = 0.1
     await pool.until(lambda: pool.state(agent) is AgentState.ON_CALL)
     (call,) = pool.calls
     await pool.crash()
