@@ -106,7 +106,8 @@ def _sessions(pool: Pool) -> list[Session]:
                 end(other, when, cut=True)
         if posted is None or posted.kind != "state":
             continue
-        at, agent, state = posted.at, posted.topic[6:], posted.data["state"]
+        at = datetime.fromisoformat(posted.data["since"]) if posted.data["since"] else posted.at
+        agent, state = posted.topic[6:], posted.data["state"]
         if state == "signed_out":
             if agent in begun:
                 end(agent, at, cut=False)

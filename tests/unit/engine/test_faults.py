@@ -406,14 +406,14 @@ async def test_a_slow_renewal_is_as_good_as_none(logs: Any) -> None:
 
 
 async def test_what_was_decided_before_standing_still_is_not_sent_after_it(logs: Any) -> None:
-    logs.expect("lease_lost", "engine_died")
+    logs.expect("lease_lost")
     pool, _ = await _ringing(1, Behaviour(delay=3600.0))
     (call,) = pool.calls
     sent: list[str] = []
     switch = pool.process.switch()
     switch._act = lambda *args, **kwargs: sent.append("action")  # type: ignore[method-assign]
-    pool.engine.on_event(CallAnswered("n1", pool.now, call.key))  # an agent is reserved,
-    pool.engine.lease._deadline -= 100.0  # and before the bridge is sent the process stands still
+    pool.engine.router.hang_up(call)  # a wish, and before it is sent
+    pool.engine.lease._deadline -= 100.0  # the process stands still
     await pool.until(lambda: pool.engine.stopped.is_set())
     assert sent == []
     await pool.process.board.stop()
