@@ -236,7 +236,7 @@ class CallDesk:
             )
         )
         self._lead_after(call, outcome)
-        self._agent_after(call, outcome, now)
+        self._agent_after(call, outcome, now, seen=event.end is not CallEnd.UNKNOWN)
         if call.connected:
             self._ended[call.key] = call
             if call.adopted and call.record:  # the switch does not know that it is recorded
@@ -311,11 +311,16 @@ class CallDesk:
             move = replace(move, state=LeadState.DONE, next_at=None)
         self._put(move)
 
-    def _agent_after(self, call: Call, outcome: Outcome, now: datetime) -> None:
+    def _agent_after(
+        self, call: Call, outcome: Outcome, now: datetime, *, seen: bool = True
+    ) -> None:
+        """`seen`: somebody's hang-up ended it; else the network's end did (or nobody knows)."""
         agent = self._desk.agents.get(call.agent_id) if call.agent_id is not None else None
         if agent is None:
             return
-        by = "agent" if outcome is Outcome.ENDED_BY_AGENT else "customer"
+        by = ""
+        if call.connected:
+            by = "agent" if outcome is Outcome.ENDED_BY_AGENT else "customer" if seen else "network"
         if call.connected and call.connected_at is not None:
             self._put(
                 Conversation(

@@ -152,6 +152,16 @@ async def test_the_agents_hang_up_ends_the_conversation_as_theirs() -> None:
     check(pool)
 
 
+async def test_a_conversation_that_died_with_its_node_was_ended_by_nobody() -> None:
+    pool, _, agent = await _talking()
+    pool.nodes["n1"].crash()
+    await pool.reach(pool.now + 1.0)
+    pool.nodes["n1"].boot()
+    await pool.until(lambda: bool(pool.told_agent(agent, "call_ended")), within=60)
+    assert pool.told_agent(agent, "call_ended")[-1].data["by"] == "network"
+    await pool.stop()
+
+
 # -- lost phones
 
 
