@@ -7,8 +7,9 @@ before it is dialed; only who decides differs.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -82,7 +83,7 @@ class AssistedDialing:
                 self._show(agent, campaign, lead)
             else:
                 self._desk.move(agent, AgentEvent.DIAL, campaign_id=campaign.id)
-                work = self._dial(agent, campaign, lead, DialMode.PREVIEW)
+                work = partial(self._dial, agent, campaign, lead, DialMode.PREVIEW)
                 self._tasks.spawn(self._quietly(agent, work), name=f"callback-{agent.id}")
         return given
 
@@ -109,10 +110,10 @@ class AssistedDialing:
     def _runs(campaign: Campaign) -> bool:
         return campaign.view.state is CampaignState.RUNNING
 
-    async def _quietly(self, agent: Agent, work: Coroutine[Any, Any, Call]) -> None:
+    async def _quietly(self, agent: Agent, work: Callable[[], Awaitable[Call]]) -> None:
         """Dial for an agent who did not ask this moment: what goes wrong is told, not raised."""
         try:
-            await work
+            await work()
         except DialerError as error:
             self._desk.notice(agent, error.slug, error.detail)
 
@@ -126,7 +127,8 @@ class AssistedDialing:
 
     def _time_over(self, agent: Agent) -> None:
         if agent.state is AgentState.PREVIEWING:
-            self._tasks.spawn(self._quietly(agent, self.dial(agent)), name=f"preview-{agent.id}")
+            work = partial(self.dial, agent)
+            self._tasks.spawn(self._quietly(agent, work), name=f"preview-{agent.id}")
 
     def describe(self, agent: Agent) -> dict[str, Any] | None:
         """The `preview` message's data."""

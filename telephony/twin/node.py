@@ -115,6 +115,7 @@ class TwinNode:
 
     def crash(self) -> None:
         """The process dies: every channel is gone, nothing is told, and the records have no end."""
+        self.flush()  # what was on the wire before
         self.running = False
         for switch in tuple(self._attached):
             switch.node_gone()
