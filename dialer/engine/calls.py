@@ -228,6 +228,9 @@ class CallDesk:
                 call.id,
                 call.intended_at,
                 answered_at=call.answered_at,
+                # Known from the records only, where the link was away as they met.
+                connected_at=call.connected_at,
+                agent_id=call.agent_id if call.connected else None,
                 ended_at=now,
                 outcome=outcome,
                 cause=event.cause,

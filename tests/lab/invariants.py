@@ -73,6 +73,8 @@ def _same_story(attempt: Attempt, call: Call) -> list[str]:
         return [f"{attempt.id} is {told}, answered at {call.answered_at}"]
     if (told in CONNECTED) is not bool(call.bridges):
         return [f"{attempt.id} is {told}, bridged: {call.bridges}"]
+    if (told in CONNECTED) is not (attempt.connected_at is not None):
+        return [f"{attempt.id} is {told}, connected at {attempt.connected_at}"]
     return []
 
 

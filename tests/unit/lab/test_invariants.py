@@ -112,6 +112,8 @@ def harm_1(e: Evidence, how: str) -> Evidence:
             e.attempts = [replace(e.attempts[0], outcome="busy")]
         case "met nobody":
             e.attempts = [replace(e.attempts[0], outcome="hung_up_waiting")]
+        case "met and not written":
+            e.attempts = [replace(e.attempts[0], connected_at=None)]
         case "by number":
             e.calls = [replace(e.calls[0], id=""), replace(e.calls[0], id="", at=at(50))]
     return e
@@ -209,7 +211,8 @@ HARMS = {
         harm_1,
         [
             "lost lead", "held lead", "no outcome", "dialed twice", "dialed without a record",
-            "never dialed", "expired and called", "wrong outcome", "met nobody", "by number",
+            "never dialed", "expired and called", "wrong outcome", "met nobody",
+            "met and not written", "by number",
         ],
     ),
     "within_the_rules": (
