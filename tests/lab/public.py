@@ -26,6 +26,7 @@ class PublicCall:
     at: float  # s since SIPp started
     ends: list[str] = field(default_factory=list)
     end_at: float = 0.0
+    answered_at: float = 0.0
 
     @property
     def answered(self) -> bool:
@@ -55,6 +56,8 @@ def read_truth(path: Path) -> list[PublicCall]:
         elif call_id in calls:
             calls[call_id].ends.append(what)
             calls[call_id].end_at = at
+            if what == "ANSWERED":
+                calls[call_id].answered_at = at
     return list(calls.values())
 
 

@@ -38,7 +38,7 @@ def busy(at: float, end: float | None = None) -> PublicCall:
     return PublicCall(f"s{at}", "+1", at, ["REFUSED 486"], end or at)
 
 
-TALK = PublicCall("t", "+1", 0.0, ["ANSWERED", "BYE_SENT"], 3.0)
+TALK = PublicCall("t", "+1", 0.0, ["ANSWERED", "BYE_SENT"], 3.0, 2.5)
 
 
 def test_records_and_calls_that_agree() -> None:
