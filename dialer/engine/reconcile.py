@@ -134,7 +134,7 @@ def _mark(call: Call, attempt: OpenAttempt, record: CallRecord | None, clock: Cl
     if record is not None:
         call.message_played = record.message_played
         call.machine = "machine" in record.stages
-    bridged = record is not None and record.bridged
+    bridged = record is not None and bool(record.leg_id)
     if attempt.connected_at is None and not bridged:
         return
     met = agent_of_leg(record.leg_id) if record is not None else None
@@ -159,7 +159,8 @@ def conclude(call: Call, record: CallRecord, clock: Clock) -> CallEnded:
         call.answered = min(call.answered, _monotonic(record.answered_at, clock))
     call.message_played = call.message_played or record.message_played
     call.machine = call.machine or "machine" in record.stages
-    if record.bridged and call.answered_at is not None and not call.connected:
+    # In a bridge of its own, before any leg came, it met nobody.
+    if record.leg_id and call.answered_at is not None and not call.connected:
         call.agent_id = agent_of_leg(record.leg_id) or call.agent_id
         call.connected, call.connected_at = call.answered, call.answered_at
     return _end(call, record, clock)
