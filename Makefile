@@ -30,7 +30,7 @@ test: setup lint
 	@echo "make test: all good"
 
 test-full: setup lint
-	$(PYTHON) -m pytest -q
+	$(PYTHON) -m pytest -q --least-faults 500
 	@echo "make test-full: all good"
 
 bench: setup

@@ -11,6 +11,7 @@ import pytest
 from tests.e2e.test_campaign import finished, leads
 from tests.lab.callcentre import CallCentre
 from tests.lab.evidence import Evidence, agent_time_adds_up
+from tests.lab.faults import injected
 from tests.lab.process import until
 from tests.lab.verdict import same_story_after_a_crash
 
@@ -39,6 +40,7 @@ async def test_asterisk_is_killed_with_calls_up_and_comes_back() -> None:
             what="conversations in the middle of the list",
         )
         await centre.asterisk.kill()
+        injected("Asterisk: kill -9")
         await centre.asterisk.restart()
         # The phones are called again by themselves; the agents say when they are ready.
         await asyncio.gather(*(agent.until("paused", timeout=40) for agent in centre.agents))

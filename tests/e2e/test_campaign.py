@@ -18,6 +18,7 @@ import pytest
 
 from tests.lab.callcentre import CallCentre
 from tests.lab.evidence import Evidence, agent_time_adds_up
+from tests.lab.faults import injected
 from tests.lab.process import until
 from tests.lab.scenario import number
 from tests.lab.servers import LabPostgres
@@ -166,6 +167,7 @@ async def test_after_kill_nine_nobody_is_called_twice_and_nothing_is_lost(
             await asyncio.sleep(rng.uniform(0, 0.5))  # any moment, not the same one each time
             assert centre.dialer is not None
             await centre.dialer.stop(number=signal.SIGKILL)
+            injected("dialer: kill -9")
             for agent in centre.agents:
                 await agent.close()
             centre.agents.clear()

@@ -11,6 +11,7 @@ import pytest
 from tests.e2e.test_campaign import finished, leads
 from tests.lab.callcentre import CallCentre
 from tests.lab.evidence import Evidence, agent_time_adds_up
+from tests.lab.faults import injected
 from tests.lab.faulty_link import FaultyLink
 from tests.lab.verdict import same_story_after_a_crash
 
@@ -33,6 +34,7 @@ async def misbehave(link: FaultyLink, rng: random.Random, faults: int) -> Counte
         else:
             getattr(link, kind)()
         # A half-open link is noticed by its pings; then the dialer connects again.
+        injected(f"manager link: {kind}")
         await asyncio.sleep(rng.uniform(0.5, 12.0) if kind == "freeze" else rng.uniform(0, 0.6))
         link.mend()
     return done

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.callcentre import CallCentre
+from tests.lab.faults import injected
 from tests.lab.process import until
 from tests.lab.softphone import Softphone
 from tests.lab.sounds import RATE, power_at, read_wav
@@ -84,6 +85,7 @@ async def test_nobody_comes_and_the_person_hears_the_message(dialer: str) -> Non
         assert centre.dialer is not None
         if dialer == "dead":
             await centre.dialer.stop(number=signal.SIGKILL)
+            injected("dialer: kill -9")
         else:
             await agent.command("pause", reason="break")
         await person.until(lambda: bool(person.dialog.answered_at))

@@ -12,6 +12,7 @@ import pytest
 
 from tests.lab.agents import LabAgent
 from tests.lab.callcentre import CallCentre
+from tests.lab.faults import injected
 from tests.lab.process import until
 from tests.lab.scenario import number
 from tests.lab.servers import LabPostgres, LabRedis
@@ -115,6 +116,7 @@ async def test_agents_beside_another_dialer_work_and_survive_the_owner_and_redis
         # The owner dies. The sockets stay; each screen gets a snapshot from the new owner.
         assert centre.dialer is not None
         await centre.dialer.stop(number=signal.SIGKILL)
+        injected("dialer: kill -9")
         for agent in centre.agents:
             await until(
                 lambda agent=agent: any(  # type: ignore[misc]
