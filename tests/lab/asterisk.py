@@ -191,11 +191,22 @@ class LabAsterisk:
         assert self._child is not None
         await self._child.stop(number=signal.SIGKILL)
 
+    def freeze(self) -> None:
+        """Stop it where it stands, until `thaw`: its links stay open and say nothing."""
+        assert self._child is not None
+        self._child.send(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on; nothing for one that does not run."""
+        if self._child is not None and self._child.alive:
+            self._child.send(signal.SIGCONT)
+
     async def restart(self) -> None:
         """Start again after `kill` or `stop`, same configuration."""
         await self._launch()
 
     async def stop(self) -> None:
+        self.thaw()
         if self._child is not None and self._child.alive:
             await self.cli("core stop now")
             await self._child.stop()

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import secrets
 import shutil
 import socket
-import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -22,20 +20,21 @@ from types import TracebackType
 from typing import Any
 
 import httpx
-import sqlalchemy as sa
 
 from api.auth import Auth
 from dialer.domain.ids import id_source
 from dialer.services.setup import first_client
-from dialer.store import schema
 from dialer.store.database import Database, upgrade
 from telephony.clock import SystemClock
 from telephony.provision.render import TrunkAccount
 from tests.lab.agents import LabAgent
 from tests.lab.asterisk import LabAsterisk
+from tests.lab.dialers import LabDialer, node_settings
 from tests.lab.process import Child, free_port
 from tests.lab.public import Sipp, phones, public
+from tests.lab.servers import LabPostgres, LabRedis
 from tests.lab.softphone import Softphone
+from tests.lab.tables import rows_of
 
 LOGIN = "admin"
 
@@ -49,13 +48,13 @@ class Seat:
     phone_password: str
 
 
+def _trunk(n: int) -> str:
+    """The trunk of the n-th node."""
+    return f"public{n + 1}" if n else "public"
+
+
 def _free_udp(host: str) -> int:
     return free_port(host, kind=socket.SOCK_DGRAM)
-
-
-def _foreign_environment() -> dict[str, str]:
-    """Without settings that are meant for another dialer."""
-    return {k: v for k, v in os.environ.items() if not k.startswith("DIALER_")}
 
 
 class CallCentre:
@@ -66,6 +65,8 @@ class CallCentre:
         *,
         agents: int = 10,
         seats: int = 0,
+        nodes: int = 1,
+        dialers: int = 1,
         database: str = "",
         folder: Path | None = None,
         calls_per_second: float = 100.0,
@@ -77,7 +78,9 @@ class CallCentre:
         sip_port: int = 0,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`person`: a phone that listens takes the public's place at the other end of the trunk.
+        """`nodes`: Asterisk nodes, each with a trunk of its own to the one public. `dialers`: more
+        than one share a PostgreSQL and a Redis that are started for them, unless others are given.
+        `person`: a phone that listens takes the public's place at the other end of the trunk.
         `host`, `port`, `sip_port`: where the API is, and where phones register; 0: any free one.
         `say` hears what is being done.
         """
@@ -96,16 +99,24 @@ class CallCentre:
         self._person = person
         self.public: Sipp = public(port=self.trunk_port)
         self.phones: Sipp = phones(port=self.phone_port)
-        self.asterisk = LabAsterisk(
-            "ast1",
-            trunks=[TrunkAccount("public", self.trunk_host, self.trunk_port)],
-            folder=self.folder / "ast1",
-            sip_host=host,
-            sip_port=sip_port,
-        )
-        self.ami_port = self.asterisk.ami_port  # a faulty link may stand in between
-        self.dialer: Child | None = None
-        self.others: list[Child] = []  # more nodes of the same installation
+        self.nodes = [
+            LabAsterisk(
+                f"ast{n + 1}",
+                trunks=[TrunkAccount(_trunk(n), self.trunk_host, self.trunk_port)],
+                folder=self.folder / f"ast{n + 1}",
+                sip_host=host,
+                sip_port=sip_port if n == 0 else 0,
+            )
+            for n in range(nodes)
+        ]
+        # A faulty link may stand between a dialer and a node.
+        self.ami_ports = [node.ami_port for node in self.nodes]
+        self._shared = dialers > 1
+        self.postgres: LabPostgres | None = None
+        self.redis: LabRedis | None = None
+        self.dialers: list[LabDialer] = []
+        for n in range(dialers):
+            self._new_dialer(self.port if n == 0 else free_port(host))
         self.http = httpx.AsyncClient(base_url=self.address, timeout=30)
         self.agents: list[LabAgent] = []
         self.logins: dict[str, str] = {}
@@ -113,38 +124,73 @@ class CallCentre:
     def _sipp_phone(self, login: str) -> str:
         return f"sip:{login}@127.0.0.3:{self.phone_port}"
 
+    def _new_dialer(self, port: int) -> LabDialer:
+        name = f"dialer{len(self.dialers) + 1}" if self.dialers else "dialer"
+        made = LabDialer(
+            name, host=self.host, port=port, folder=self.folder,
+            settings=lambda port: self.settings(port=port),
+        )  # fmt: skip
+        self.dialers.append(made)
+        return made
+
     @property
     def address(self) -> str:
         return f"http://{self.host}:{self.port}"
 
+    @property
+    def addresses(self) -> list[str]:
+        return [dialer.address for dialer in self.dialers]
+
+    @property
+    def asterisk(self) -> LabAsterisk:
+        """The first node."""
+        return self.nodes[0]
+
+    @property
+    def ami_port(self) -> int:
+        """Where dialers reach the first node."""
+        return self.ami_ports[0]
+
+    @ami_port.setter
+    def ami_port(self, port: int) -> None:
+        self.ami_ports[0] = port
+
+    @property
+    def cel(self) -> list[Path]:
+        """What every node wrote down."""
+        return [node.cel for node in self.nodes]
+
+    @property
+    def dialer(self) -> Child | None:
+        """The first dialer's process."""
+        return self.dialers[0].child
+
+    @property
+    def others(self) -> list[Child]:
+        """The processes of the other dialers."""
+        return [d.child for d in self.dialers[1:] if d.child is not None]
+
     def settings(self, *, port: int = 0) -> dict[str, str]:
         """A dialer's settings as environment variables; `port` for one beside the first."""
-        node = {
-            "name": "ast1",
-            "port": self.ami_port,
-            "secret": self.asterisk.secret,
-            "provision_secret": self.asterisk.provision_secret,
-            "record_secret": self.asterisk.record_secret,
-            "phones_file": str(self.asterisk.phones_file),
-            "recordings": str(self.asterisk.recordings),
-            "cel": str(self.asterisk.cel),
-        }
-        trunk = {
-            "name": "public",
-            "node": "ast1",
-            "host": self.trunk_host,
-            "lines": self._lines,
-            "calls_per_second": self._cps,
-        }
+        nodes = [
+            node_settings(node, ami_port=port)
+            for node, port in zip(self.nodes, self.ami_ports, strict=True)
+        ]
+        limits = {"lines": self._lines, "calls_per_second": self._cps}
+        trunks = [
+            {"name": _trunk(n), "node": node.name, "host": self.trunk_host, **limits}
+            for n, node in enumerate(self.nodes)
+        ]
         return {
             "DIALER_DATABASE": self.database,
             "DIALER_FOLDER": str(self.folder / "state"),
             "DIALER_HOST": self.host,
             "DIALER_PORT": str(port or self.port),
-            "DIALER_NODES": json.dumps([node]),
-            "DIALER_TRUNKS": json.dumps([trunk]),
+            "DIALER_NODES": json.dumps(nodes),
+            "DIALER_TRUNKS": json.dumps(trunks),
             "DIALER_DRAIN": "5",
             "DIALER_LEASE_SECONDS": "5",
+            **({"DIALER_REDIS": self.redis.url} if self.redis is not None else {}),
             **self._environment,
         }
 
@@ -171,8 +217,10 @@ class CallCentre:
         if self._person is None:
             await self._stack.enter_async_context(self.public)
         await self._stack.enter_async_context(self.phones)
-        self._say("Asterisk, private to this run")
-        await self._stack.enter_async_context(self.asterisk)
+        for node in self.nodes:
+            self._say(f"Asterisk {node.name}, private to this run")
+            await self._stack.enter_async_context(node)
+        self._start_servers()
         self._say("database")
         await asyncio.to_thread(upgrade, self.database)
         database, clock = Database(self.database), SystemClock()
@@ -187,47 +235,30 @@ class CallCentre:
             new_id=id_source(clock),
         )
         await database.close()
-        self._say("dialer")
-        await self.start_dialer()
+        for dialer in self.dialers:
+            self._say(dialer.name)
+            await dialer.start()
         await self.sign_in()
 
+    def _start_servers(self) -> None:
+        """What several dialers share. On this thread: children die with the one that made them."""
+        if self._shared and self.database.startswith("sqlite"):
+            self._say("PostgreSQL, private to this run")
+            self.postgres = self._stack.enter_context(LabPostgres())
+            self.database = self.postgres.database()
+        if self._shared and "DIALER_REDIS" not in self._environment:
+            self._say("Redis, private to this run")
+            self.redis = self._stack.enter_context(LabRedis())
+
     async def start_dialer(self) -> None:
-        """Start (or start again) the dialer and wait until it is ready."""
-        self.dialer = await self._launch("dialer", self.port)
-        await self._ready(self.dialer, self.port)
+        """Start (or start again) the first dialer and wait until it is ready."""
+        await self.dialers[0].start()
 
     async def add_dialer(self) -> str:
         """Start another dialer on the same database and bus; its address, when it is ready."""
-        port = free_port(self.host)
-        other = await self._launch(f"dialer{len(self.others) + 2}", port)
-        self.others.append(other)
-        await self._ready(other, port)
-        return f"http://{self.host}:{port}"
-
-    async def _launch(self, name: str, port: int) -> Child:
-        return await Child.start(
-            name,
-            [sys.executable, "-m", "api", "serve"],
-            log=self.folder / f"{name}.log",
-            cwd=Path(__file__).resolve().parents[2],
-            env={**_foreign_environment(), **self.settings(port=port)},
-        )
-
-    async def _ready(self, dialer: Child, port: int) -> None:
-        deadline = asyncio.get_running_loop().time() + 40
-        while True:
-            if not dialer.alive:
-                raise RuntimeError(f"the dialer ended at start:\n{dialer.tail(40)}")
-            try:
-                if dialer.listens(port):
-                    answer = await self.http.get(f"http://{self.host}:{port}/readyz")
-                    if answer.status_code == 200:
-                        return
-            except httpx.HTTPError:
-                pass
-            if asyncio.get_running_loop().time() > deadline:
-                raise RuntimeError(f"the dialer did not get ready:\n{dialer.tail(40)}")
-            await asyncio.sleep(0.05)
+        other = self._new_dialer(free_port(self.host))
+        await other.start()
+        return other.address
 
     async def sign_in(self) -> None:
         token = await self.token(LOGIN, self.password)
@@ -241,9 +272,10 @@ class CallCentre:
     async def _stop(self) -> None:
         for agent in self.agents:
             await agent.close()
-        for dialer in (self.dialer, *self.others):
-            if dialer is not None:
-                await dialer.stop(timeout=15)
+        for dialer in self.dialers:
+            dialer.thaw()
+        running = [d.child for d in self.dialers if d.child is not None]
+        await asyncio.gather(*(child.stop(timeout=15) for child in running))
         await self.http.aclose()
         await self._stack.aclose()
         if self._own:
@@ -251,7 +283,8 @@ class CallCentre:
 
     async def death(self) -> str:
         """Wait until a part ends that nobody asked to; its name, exit code and last words."""
-        parts = [self.dialer, self.asterisk.child, self.phones.child]
+        parts = [d.child for d in self.dialers] + [n.child for n in self.nodes]
+        parts.append(self.phones.child)
         if self._person is None:
             parts.append(self.public.child)
         children = {
@@ -305,13 +338,7 @@ class CallCentre:
 
     async def rows(self, table: str) -> Sequence[Mapping[str, Any]]:
         """A table of the dialer's database as it is, for what the API does not show."""
-        database = Database(self.database)
-        try:
-            async with database.begin() as connection:
-                found = await connection.execute(sa.select(schema.metadata.tables[table]))
-                return found.mappings().all()
-        finally:
-            await database.close()
+        return await rows_of(self.database, table)
 
     async def load(self, campaign: str, leads: Sequence[Mapping[str, Any]]) -> Any:
         return await self.post(
