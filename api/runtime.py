@@ -172,7 +172,8 @@ class Runtime:
         """For /readyz: each part's state, 'ok' or what is wrong."""
         found: dict[str, Any] = {}
         try:
-            await asyncio.wait_for(self.database.check(), 2.0)
+            async with asyncio.timeout(2.0):
+                await self.database.check()
             found["database"] = "ok"
         except Exception as error:
             found["database"] = type(error).__name__

@@ -57,7 +57,8 @@ async def receive(socket: WebSocket) -> Any:
 async def sign_in(socket: WebSocket, auth: Authenticator) -> tuple[Caller, str, Seq | None]:
     """The caller and token of the first message, and where they left off; raises Closed."""
     try:
-        raw = await asyncio.wait_for(receive(socket), _AUTH_SECONDS)
+        async with asyncio.timeout(_AUTH_SECONDS):  # wait_for can lose a cancellation on 3.11
+            raw = await receive(socket)
         message = Auth.model_validate(raw)
         who = await auth.authenticate(message.token)
         return who, message.token, Seq.parse(message.resume) if message.resume else None
@@ -72,7 +73,7 @@ async def sign_in(socket: WebSocket, auth: Authenticator) -> tuple[Caller, str, 
 async def send(socket: WebSocket, text: str) -> None:
     """Send, unless the other side has stopped reading; raises Closed."""
     try:
-        async with asyncio.timeout(_SEND_SECONDS):  # wait_for can lose a cancellation on 3.11
+        async with asyncio.timeout(_SEND_SECONDS):
             await socket.send_text(text)
     except TimeoutError:
         raise Closed(TRY_AGAIN, "too slow; come back and resume") from None
@@ -81,7 +82,8 @@ async def send(socket: WebSocket, text: str) -> None:
 async def close(socket: WebSocket, code: int, reason: str) -> None:
     """Say why, if anybody is there to hear it; never raises, never waits long."""
     with contextlib.suppress(RuntimeError, WebSocketDisconnect, TimeoutError):
-        await asyncio.wait_for(socket.close(code, reason[:120]), _CLOSE_SECONDS)
+        async with asyncio.timeout(_CLOSE_SECONDS):
+            await socket.close(code, reason[:120])
 
 
 async def pump(

@@ -60,7 +60,8 @@ class RecordingMover:
                 log.warning("recordings not read", action="recordings_failed", error=repr(error))
             self._wake.clear()
             try:
-                await asyncio.wait_for(self._wake.wait(), self._poll)
+                async with asyncio.timeout(self._poll):
+                    await self._wake.wait()
             except TimeoutError:
                 pass
 

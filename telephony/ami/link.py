@@ -173,7 +173,8 @@ class Link:
     async def _ping_until_gone(self) -> None:
         while not self._gone.is_set():
             try:
-                await asyncio.wait_for(self._gone.wait(), self._settings.ping)
+                async with asyncio.timeout(self._settings.ping):
+                    await self._gone.wait()
             except TimeoutError:
                 await self.ask("Ping", {})
 

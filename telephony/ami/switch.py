@@ -408,7 +408,8 @@ class AmiSwitch:
         await link.start()
         try:
             try:
-                await asyncio.wait_for(done.wait(), 5.0)
+                async with asyncio.timeout(5.0):
+                    await done.wait()
             except TimeoutError:
                 raise NotSent(link.last_error or "the provision account got no link") from None
             await link.ask("Reload", {"Module": "res_pjsip.so"})

@@ -184,7 +184,8 @@ class Wire(AMIProtocol):  # type: ignore[misc]  # panoramisk has no types
         Raises Unanswered when the link or the time was lost before the answer.
         """
         try:
-            return await asyncio.wait_for(begun.future, timeout)
+            async with asyncio.timeout(timeout):  # wait_for can lose a cancellation on 3.11
+                return await begun.future
         except TimeoutError:
             # Whether it happened is only known after a resynchronisation, and a link that does not
             # answer is of no use: it is made again.
