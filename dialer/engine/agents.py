@@ -24,7 +24,7 @@ from dialer.engine.settings import EngineSettings
 from dialer.engine.state import Agent, Call, stretch
 from dialer.engine.tasks import TaskGroup
 from telephony.clock import Clock
-from telephony.switch import Switch, SwitchError
+from telephony.switch import Switch, SwitchError, Unanswered
 
 log = structlog.get_logger(__name__)
 
@@ -360,6 +360,8 @@ class AgentDesk:
                 caller_id="dialer",
                 ring_timeout=self._settings.leg_ring,
             )
+        except Unanswered:
+            pass  # it may have left: the next resynchronisation tells
         except SwitchError as error:
             log.warning(
                 "leg not placed", action="leg_failed", agent=str(agent.id), error=str(error)

@@ -23,6 +23,7 @@ from dialer.engine.calls import CallDesk
 from dialer.engine.commands import Commands
 from dialer.engine.completion import Completion
 from dialer.engine.configuration import Configuration
+from dialer.engine.downtime import Downtime
 from dialer.engine.figures import figures
 from dialer.engine.gate import Gate
 from dialer.engine.hangups import HangUps
@@ -174,6 +175,7 @@ class PoolEngine:
         self._publisher: Publisher | None = None
         self._unsaid: list[tuple[str, str, dict[str, Any]]] = []
         self._inherited = inherited or LeftBehind(0)
+        self._downtime = Downtime(settings.leg_grace, too_long=self._node_lost)
 
     # -- life -------------------------------------------------------------------------------------
 
@@ -278,6 +280,7 @@ class PoolEngine:
         if self._release_gateway is not None:
             await self._release_gateway()
             self._release_gateway = None
+        self._downtime.forget()
         await self.tasks.cancel()
         if self._publisher is not None:
             self._publisher.close()
@@ -330,22 +333,22 @@ class PoolEngine:
         if isinstance(event, NodeUp):
             log.info("node", action="node_up", node=event.node)
             self._hang_ups.node_up(event.node)
+            self._downtime.over(event.node)
             back = self._recovery.node_back(event.node, event.channels)
             self.tasks.spawn(back, name=f"node-back-{event.node}")
             self.ticker.wake()
         elif isinstance(event, NodeDown):
             log.info("node", action="node_down", node=event.node)
             self.calls.out_of_sight(event.node)
-            loop = asyncio.get_running_loop()
-            loop.call_later(self._settings.leg_grace, self._node_still_down, event.node)
+            self._downtime.began(event.node)
         elif isinstance(event, CallEnded) and self.calls.unsure(event):
             look = self._recovery.look_up(event, self._settings.record_waits)
             self.tasks.spawn(look, name=f"look-up-{event.call_id}")
         else:
             self._events.dispatch(event)
 
-    def _node_still_down(self, node: str) -> None:
-        if not self.stopped.is_set() and self.lease.held and node in self._switchboard.down():
+    def _node_lost(self, node: str) -> None:
+        if not self.stopped.is_set() and self.lease.held:
             self.desk.node_lost(node)
 
     def _concluded(self, call: Call, outcome: Any, event: CallEnded) -> None:

@@ -25,9 +25,11 @@ _CLOCKS = 0.3  # s by which two writers on one loaded machine may differ about a
 class Channel:
     """One channel's life by CEL; seconds since 1970, 0 = never."""
 
+    started: float = 0.0
     answered: float = 0.0
     message: float = 0.0
     ended: float = 0.0
+    ended_by_us: bool = False
     bridges: list[tuple[str, float]] = field(default_factory=list)  # (bridge, entered)
     exits: list[tuple[str, float]] = field(default_factory=list)
     opted_out: bool = False
@@ -42,7 +44,11 @@ def read_cel(path: Path) -> dict[str, Channel]:
         at, kind, channel = float(row[0]), row[1], channels[row[2]]
         extra = json.loads(row[3]) if row[3].startswith("{") else {}
         parked = extra.get("bridge_technology") == "holding_bridge"
-        if kind == "ANSWER":
+        if kind == "CHAN_START":
+            channel.started = at
+        elif kind == "HANGUP":
+            channel.ended_by_us = not extra.get("hangupsource")
+        elif kind == "ANSWER":
             channel.answered = channel.answered or at
         elif kind == "BRIDGE_ENTER" and not parked:
             channel.bridges.append((extra["bridge_id"], at))
@@ -83,6 +89,17 @@ class Evidence:
     def met(self, channel: Channel) -> set[str]:
         """The agents (hex ids) that a call was in one bridge with."""
         return {agent_hex(leg) for bridge, _ in channel.bridges for leg in self._leg_of[bridge]}
+
+    def talks(self, channel: Channel) -> list[tuple[str, float, float]]:
+        """(agent, from, until) of a call's conversations: over when either of them left the
+        bridge, 0 = never."""
+        found: list[tuple[str, float, float]] = []
+        for bridge, since in channel.bridges:
+            for leg_id in self._leg_of[bridge]:
+                ways = [*channel.exits, *self.channels[leg_id].exits]
+                outs = [at for out, at in ways if out == bridge and at >= since]
+                found.append((agent_hex(leg_id), since, min(outs, default=channel.ended)))
+        return found
 
     def check(self, *, window: float, lost_nodes: bool = False) -> None:
         """All that CEL can tell. `window`: the connect window in seconds; `lost_nodes`: an Asterisk

@@ -510,3 +510,44 @@ async def test_events_for_unknown_ids_and_events_twice_do_no_harm() -> None:
     await pool.quiet()
     await pool.stop()
     check(pool)
+
+
+async def test_two_short_cuts_are_no_long_one() -> None:
+    """The second cut comes half a minute after the first: the phones stay up through both."""
+    pool, (agent,) = await _ringing(1, Behaviour(delay=2.0, talk=90.0))
+    await pool.until(lambda: pool.state(agent) is AgentState.ON_CALL)
+    first = pool.now
+    pool.process.switch().cut()
+    await pool.reach(first + pool.settings.leg_grace - 1.0)
+    pool.process.switch().cut(back=False)
+    await pool.reach(first + pool.settings.leg_grace + 1.0)
+    pool.process.switch().restore()
+    await pool.reach(pool.now + 1.0)
+    assert pool.state(agent) is AgentState.ON_CALL
+    assert not pool.told_agent(agent, "notice")
+    await pool.quiet()
+    assert pool.outcomes() == ["ended_by_customer"]
+    await pool.stop()
+    check(pool)
+
+
+@pytest.mark.parametrize("lost", ["request", "answer"])
+async def test_a_phone_whose_call_was_not_answered_for(lost: str) -> None:
+    """Whether it was called only the node knows: it is asked when the link is back, and a phone
+    that rang is not put down and called anew."""
+    pool = Pool()
+    campaign = pool.campaign()
+    agent = pool.agent(campaign)
+    await pool.start()
+    getattr(pool.process.switch(), f"lose_{lost}")()
+    await pool.does(agent, "sign_in")
+    if lost == "answer":
+        await pool.until(lambda: pool.state(agent) is AgentState.PAUSED)
+        assert not pool.told_agent(agent, "notice")
+    else:  # it never rang, and the agent is told
+        await pool.until(lambda: pool.state(agent) is AgentState.SIGNED_OUT)
+        assert pool.told_agent(agent, "notice")[-1].data["slug"] == "phone-unreachable"
+        await pool.sign_in(agent)
+    assert len([c for c in pool.nodes["n1"].channels.values() if c.leg]) == 1
+    await pool.stop()
+    check(pool)

@@ -1,0 +1,138 @@
+"""A campaign under way in a real call centre, to be broken in some way: what those tests share."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.e2e.test_campaign import leads
+from tests.lab.callcentre import CallCentre
+from tests.lab.diligent import DiligentAgent
+from tests.lab.faulty_link import FaultyLink
+from tests.lab.promises import settled
+
+MOST = 2  # attempts
+#: Short, so that people are called again within the test.
+RETRIES = {
+    "busy": {"delay": 1.0, "most": 1},
+    "congestion": {"delay": 3.0, "most": 1},
+    "expired": {"delay": 1.0, "most": 50},
+    "failed": {"delay": 1.0, "most": 1},
+    "unknown": {"delay": 86400.0, "most": 0},
+}
+DELAYS = {outcome: rule["delay"] for outcome, rule in RETRIES.items() if rule["most"]}
+_CHUNK, _AHEAD = 40, 60  # leads that are loaded at a time, and how many wait at least
+
+
+@dataclass(slots=True)
+class Running:
+    """A started campaign with agents at work, and leads as long as `feeding`."""
+
+    centre: CallCentre
+    campaign: str
+    rng: random.Random
+    link: FaultyLink | None = None
+    given: list[dict[str, Any]] = field(default_factory=list)
+    feeding: bool = True
+    behaviour: dict[str, Any] = field(default_factory=dict)
+
+    async def load(self, count: int) -> None:
+        first = len(self.given)
+        made = leads(first + count, self.rng)[first:]
+        loaded = await self.centre.load(self.campaign, made)
+        assert loaded["accepted"] == count
+        self.given += made
+
+    async def feed(self) -> None:
+        """Load more people before the list is through: a campaign under faults must not end."""
+        while self.feeding:
+            called = {call.number for call in self.centre.public.truth()}
+            if len(self.given) - len(called) < _AHEAD:
+                with contextlib.suppress(Exception):  # the dialer may be dead at the moment
+                    await self.load(_CHUNK)
+            await asyncio.sleep(0.5)
+
+    async def agent_comes_anew(self) -> None:
+        """One agent's phone is put down and called again."""
+        agent = self.rng.choice(self.centre.agents)
+        await agent.until("ready", "on_call", "wrap_up", timeout=60)
+        await agent.command("sign_out")
+
+    @property
+    def called(self) -> int:
+        return len(self.centre.public.truth())
+
+
+@asynccontextmanager
+async def running(
+    rng: random.Random,
+    *,
+    agents: int = 8,
+    link: bool = False,
+    first: int = 80,
+    talk: tuple[float, float] = (0.6, 1.5),
+    wrap: tuple[float, float] = (0.3, 0.6),
+    settings: dict[str, Any] | None = None,
+    **centre_options: Any,
+) -> AsyncIterator[Running]:
+    """A call centre at work; `link`: a faulty link lies between the dialer and Asterisk."""
+    centre = CallCentre(agents=agents, **centre_options)
+    async with contextlib.AsyncExitStack() as stack:
+        faulty: FaultyLink | None = None
+        if link:
+            faulty = await stack.enter_async_context(FaultyLink(centre.asterisk.ami_port, rng=rng))
+            centre.ami_port = faulty.port
+        await stack.enter_async_context(centre)
+        campaign = await centre.campaign(
+            "main",
+            **{
+                "mode": "ratio", "dial_ratio": 2.0, "target_abandon": 1.0, "ring_timeout": 5,
+                "max_attempts": MOST, "wrap_up": 5, "retries": RETRIES, **(settings or {}),
+            },
+        )  # fmt: skip
+        run = Running(centre, campaign, rng, faulty, behaviour={"talk": talk, "wrap": wrap})
+        await run.load(first)
+        for index in range(agents):
+            login = f"agent{index + 1}"
+            token = await centre.make_agent(login, [campaign])
+            centre.agents.append(
+                DiligentAgent(centre.address, token, name=login, talk=talk, wrap=wrap)
+            )
+        await asyncio.gather(*(agent.start() for agent in centre.agents))
+        await centre.post(f"/campaigns/{campaign}/start")
+        feeder = asyncio.create_task(run.feed(), name="feeder")
+        try:
+            yield run
+        except BaseException:
+            if centre.dialer is not None:
+                print(f"\nthe dialer's last words:\n{centre.dialer.tail(25)}")
+            _keep(centre)
+            raise
+        finally:
+            run.feeding = False
+            feeder.cancel()
+            await asyncio.gather(feeder, return_exceptions=True)
+
+
+def _keep(centre: CallCentre) -> None:
+    """What a failed run wrote, for whoever looks into it: to $DIALER_LAB_KEEP, if that is set."""
+    folder = os.environ.get("DIALER_LAB_KEEP")
+    if folder is None:
+        return
+    kept = Path(tempfile.mkdtemp(prefix="failed-", dir=folder))
+    for name in ("dialer.log", "dialer.db", "dialer.db-wal", "ast1/log/cel-custom/dialer.csv"):
+        if (path := centre.folder / name).exists():
+            shutil.copy(path, kept)
+    shutil.copy(centre.public.log, kept)
+
+
+__all__ = ["DELAYS", "MOST", "RETRIES", "Running", "running", "settled"]
