@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -28,6 +28,7 @@ from api.routes import (
 from api.ws import agent as agent_socket
 from api.ws import live as live_socket
 from dialer.domain.ids import NewId
+from dialer.engine.timing import Timing
 from dialer.jobs.storage import RecordingStorage
 from dialer.live.feed import LiveFeed
 from dialer.live.gateway import CommandGateway
@@ -55,6 +56,7 @@ class Deps:
     ready: Callable[[], Awaitable[dict[str, Any]]]
     body_bytes: int
     upload_rows: int
+    pops: Timing = field(default_factory=Timing)  # from posted to handed to the websocket
     storage: RecordingStorage | None = None
     address_seconds: int = 300
     pools_changed: Callable[[], None] = lambda: None  # nudges every node to look for new pools

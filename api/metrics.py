@@ -6,7 +6,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from uuid import UUID
 
-from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
 from dialer.engine.pool import PoolEngine
@@ -28,6 +33,26 @@ class EngineMetrics(Collector):
             "Attempts in the abandon window, by outcome",
             labels=["campaign", "outcome"],
         )
+        live = GaugeMetricFamily(
+            "dialer_live_answers", "Persons who answered, in the window", labels=["campaign"]
+        )
+        rate = GaugeMetricFamily(
+            "dialer_abandon_rate", "Share of them that were abandoned", labels=["campaign"]
+        )
+        cap = GaugeMetricFamily(
+            "dialer_abandon_cap", "The share that the campaign allows", labels=["campaign"]
+        )
+        dialing = GaugeMetricFamily(
+            "dialer_pool_dialing", "1 while the owner may place calls", labels=["pool"]
+        )
+        age = GaugeMetricFamily(
+            "dialer_lease_age_seconds",
+            "Since the owner last proved that the pool is its own",
+            labels=["pool"],
+        )
+        refused = CounterMetricFamily(
+            "dialer_writes_refused", "Writes the database would not take", labels=["pool"]
+        )
         lateness = HistogramMetricFamily(
             "dialer_originate_seconds", "From due to its Originate on the wire", labels=["pool"]
         )
@@ -44,6 +69,10 @@ class EngineMetrics(Collector):
                 calls.add_metric([pool, state], count)
             backlog.add_metric([pool], engine.writer.backlog)
             owned.add_metric([pool], float(engine.lease.held))
+            dialing.add_metric([pool], float(engine.ready.is_set() and engine.gate.open))
+            refused.add_metric([pool], engine.writer.refused)
+            if engine.lease.held:
+                age.add_metric([pool], engine.lease.age)
             for family, timing in (
                 (lateness, engine.placer.lateness),
                 (bridging, engine.router.bridging),
@@ -52,4 +81,9 @@ class EngineMetrics(Collector):
             for campaign in engine.campaigns.values():
                 for outcome, count in campaign.ledger.outcomes.items():
                     outcomes.add_metric([str(campaign.id), outcome], count)
-        yield from (agents, calls, backlog, owned, outcomes, lateness, bridging)
+                ledger, name = campaign.ledger, [str(campaign.id)]
+                live.add_metric(name, ledger.live_answers)
+                rate.add_metric(name, ledger.abandoned / max(ledger.live_answers, 1))
+                cap.add_metric(name, campaign.view.settings.target_abandon)
+        yield from (agents, calls, backlog, owned, dialing, age, refused)
+        yield from (outcomes, live, rate, cap, lateness, bridging)

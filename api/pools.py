@@ -42,6 +42,7 @@ class Pools:
         self._make, self._tasks = make, tasks
         self._known: dict[UUID, asyncio.Task[None]] = {}
         self._stopping = False
+        self._last_reason: dict[UUID, str] = {}  # why the engine before this one stopped
         self._wake = asyncio.Event()
         self.engines: dict[UUID, PoolEngine] = {}
 
@@ -90,6 +91,9 @@ class Pools:
                 await engine.abandon()
             finally:
                 self._switchboard.unlisten(engine.on_event)
+            if engine.died:
+                self._tasks.deaths[f"engine {engine.died}"] += 1
+            self._last_reason[pool_id] = engine.stop_reason
             inherited = engine.left_behind
             await asyncio.sleep(_AGAIN)
         await asyncio.Event().wait()  # until cancelled
@@ -112,9 +116,21 @@ class Pools:
                 (engine is None or engine.lease.lease is None)
                 and await self._gateway.reaches(pool_id)
             )
-            reason = engine.stop_reason if engine is not None else ""
-            found[f"pool {pool_id}"] = "ok" if good else reason or "not owned"
+            found[f"pool {pool_id}"] = self._state(pool_id) if good else self._reason(pool_id)
         return found or {"pools": "there are none yet"}
+
+    def _state(self, pool_id: UUID) -> str:
+        """Of a pool that has an owner: the engine's own word when that is ours."""
+        if not self.owned(pool_id):
+            return "ok"
+        why = self.engines[pool_id].gate.why
+        return f"places no calls: {why}" if why else "ok"
+
+    def _reason(self, pool_id: UUID) -> str:
+        engine = self.engines.get(pool_id)
+        reason = engine.stop_reason if engine is not None else ""
+        before = self._last_reason.get(pool_id, "")
+        return reason or (f"not owned; before: {before}" if before else "not owned")
 
     async def stop(self) -> None:
         """Leave the lines stood in, and drain the engines that work."""

@@ -22,13 +22,18 @@ from api.app import Deps, create_app
 from api.auth import Auth
 from api.metrics import EngineMetrics
 from api.pools import POOLS, Pools
+from api.process_metrics import JobMetrics, ProcessMetrics
+from api.readiness import Readiness, folders_written
 from api.settings import NodeSettings, Settings
+from api.watchdog import Watchdog
 from api.watched import WatchedTasks
 from dialer.domain.ids import id_source
+from dialer.engine.heartbeat import Heartbeat
 from dialer.engine.lines import Lines
 from dialer.engine.permission import Permission
 from dialer.engine.pool import PoolEngine
 from dialer.engine.settings import EngineSettings
+from dialer.engine.timing import Timing
 from dialer.engine.writer import LeftBehind
 from dialer.jobs.partitions import keep_partitions
 from dialer.jobs.recordings import RecordingMover
@@ -58,6 +63,11 @@ class Runtime:
         self.clock = SystemClock()
         self.new_id = id_source(self.clock)
         self.database = Database(settings.database_url)
+        self.tasks = WatchedTasks()
+        self.heartbeat = Heartbeat(self.clock, limit=EngineSettings().lease_margin)
+        self.watchdog = Watchdog(self.heartbeat, clock=self.clock, threshold=settings.stall)
+        self.switches: dict[str, AmiSwitch] = {}
+        self.pops = Timing()
         self.bus = open_bus(settings.redis.get_secret_value(), clock=self.clock)
         self.feed, self.gateway = self.bus.feed, self.bus.gateway
         self.switchboard = Switchboard({node.name: self._maker(node) for node in settings.nodes})
@@ -81,7 +91,6 @@ class Runtime:
             token_seconds=settings.token_seconds,
             clock=self.clock,
         )
-        self.tasks = WatchedTasks()
         self.pools = Pools(
             self.database,
             gateway=self.gateway,
@@ -92,6 +101,18 @@ class Runtime:
         self.bus.on_signal(POOLS, self.pools.changed)
         self.registry = CollectorRegistry()
         self.registry.register(EngineMetrics(self.pools.engines))
+        self.registry.register(
+            ProcessMetrics(
+                tasks=self.tasks,
+                heartbeat=self.heartbeat,
+                watchdog=self.watchdog,
+                bus=self.bus,
+                switchboard=self.switchboard,
+                switches=self.switches,
+                lines=self.lines,
+                pops=self.pops,
+            )
+        )
         self.storage = RecordingStorage(
             settings.recordings_url, key=bytes.fromhex(settings.recordings.key.get_secret_value())
         )
@@ -101,6 +122,25 @@ class Runtime:
             folders={n.name: n.recordings for n in settings.nodes if n.recordings is not None},
             clock=self.clock,
             poll=settings.recordings.poll,
+        )
+        self.registry.register(JobMetrics(self.mover))
+        self.readiness = Readiness(
+            database=self.database,
+            bus=self.bus,
+            switchboard=self.switchboard,
+            switches=self.switches,
+            lines=self.lines,
+            pools=self.pools,
+            tasks=self.tasks,
+            heartbeat=self.heartbeat,
+            watchdog=self.watchdog,
+            folders=folders_written(
+                settings.database_url,
+                settings.recordings_url,
+                [(node.name, node.recordings) for node in settings.nodes],
+            ),
+            least_free=settings.disk_free,
+            clock=self.clock,
         )
         self.app = create_app(
             Deps(
@@ -130,6 +170,7 @@ class Runtime:
                 ),
                 registry=self.registry,
                 ready=self.checks,
+                pops=self.pops,
                 body_bytes=settings.body_bytes,
                 upload_rows=settings.upload_rows,
                 storage=self.storage,
@@ -153,7 +194,9 @@ class Runtime:
         )
 
         def make(sink: EventSink) -> Switch:
-            return AmiSwitch(account, sink=sink, clock=self.clock)
+            switch = AmiSwitch(account, sink=sink, clock=self.clock, spawn=self.tasks.start_link)
+            self.switches[node.name] = switch
+            return switch
 
         return make
 
@@ -170,31 +213,14 @@ class Runtime:
 
     async def checks(self) -> dict[str, Any]:
         """For /readyz: each part's state, 'ok' or what is wrong."""
-        found: dict[str, Any] = {}
-        try:
-            async with asyncio.timeout(2.0):
-                await self.database.check()
-            found["database"] = "ok"
-        except Exception as error:
-            found["database"] = type(error).__name__
-        down = self.switchboard.down()
-        names = self.switchboard.names
-        found["nodes"] = "ok" if names and len(down) < len(names) else "no Asterisk node is up"
-        found["redis"] = self._bus_state()
-        found.update(await self.pools.checks())
-        found.update({f"task {name}": why for name, why in self.tasks.dead.items()})
-        return found
-
-    def _bus_state(self) -> str:
-        """A node that owns every pool does all its work without Redis."""
-        if self.bus.state != "ok" and self.pools.all_owned():
-            return f"degraded: {self.bus.state}"
-        return self.bus.state
+        return dict(await self.readiness.checks())
 
     async def start(self) -> None:
         """Everything but the HTTP server."""
         await self.database.make_partitions(self.clock.now())
         await self.switchboard.start()
+        self.watchdog.start()
+        self.tasks.start("heartbeat", self.heartbeat.run())
         self.tasks.start("bus", self.bus.run())
         self.tasks.start("partitions", keep_partitions(self.database, clock=self.clock))
         self.tasks.start("recordings", self.mover.run())
@@ -216,6 +242,8 @@ class Runtime:
             new_id=self.new_id,
             settings=EngineSettings(drain=self.settings.drain, lease=self.settings.lease_seconds),
             inherited=inherited,
+            heartbeat=self.heartbeat,
+            hold=self.tasks.hold,
         )
 
     async def stop(self) -> None:
@@ -226,6 +254,7 @@ class Runtime:
         await self.bus.close()
         await self.switchboard.stop()
         await self.database.close()
+        self.watchdog.stop()
 
 
 def configure_logs(settings: Settings) -> None:

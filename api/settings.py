@@ -139,6 +139,12 @@ class Settings(BaseSettings):
     """Seconds a pool belongs to its owner without renewal: a dead owner's pool waits so long."""
     recordings: RecordingStorage = RecordingStorage()
     """Where recordings go."""
+    stall: Annotated[float, Field(ge=0.2, le=60)] = 0.5
+    """Seconds the event loop may stand still before it is logged where it stands: answered people
+    wait meanwhile."""
+    disk_free: Annotated[int, Field(ge=0)] = 512 * 1024 * 1024
+    """Bytes that should be free where SQLite and recordings are written; below, `/readyz` and
+    `dialer doctor` say so while there is still room to write."""
     drain: Annotated[float, Field(ge=0, le=3600)] = 20.0
     """Seconds that conversations may go on when the dialer is told to stop."""
 

@@ -29,7 +29,8 @@ class SystemClock:
     """The machine's clock."""
 
     def monotonic(self) -> float:
-        return time.monotonic()
+        # With the time the machine was suspended, which a lease in a database does not wait for.
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
 
     def now(self) -> datetime:
         return datetime.now(UTC)

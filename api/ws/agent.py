@@ -5,6 +5,7 @@ After `auth` the server sends a snapshot, or, to one who resumes, exactly what w
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
@@ -31,7 +32,7 @@ from api.ws.session import (
     until,
 )
 from dialer.domain.errors import DialerError, Invalid
-from dialer.live.feed import Seq
+from dialer.live.feed import Message, Seq
 from dialer.store import admin
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 router = APIRouter()
 
+_MISSED = 5.0  # s after which a pop was not sent but sent again
 _MOST_COMMANDS = 50  # in a burst; refilled at ten a second
 
 
@@ -81,13 +83,28 @@ async def _serve(
     subscription = await deps.feed.subscribe(topic, resume)
     try:
         await together(
-            pump(socket, subscription, snapshot=_Snapshots(socket, deps, agent).send),
+            pump(
+                socket,
+                subscription,
+                snapshot=_Snapshots(socket, deps, agent).send,
+                sent=lambda message: _count(message, deps),
+            ),
             _commands(socket, deps, agent),
             standing(deps.auth, token),
             name=topic,
         )
     finally:
         subscription.close()
+
+
+def _count(message: Message, deps: Deps) -> None:
+    """How long a screen pop took to get here; one that was missed and comes later is no measure."""
+    if message.type != "pop":
+        return
+    posted = datetime.fromisoformat(orjson.loads(message.frame)["at"])
+    seconds = (deps.clock.now() - posted).total_seconds()
+    if seconds < _MISSED:
+        deps.pops.add(seconds)
 
 
 class _Snapshots:

@@ -18,7 +18,7 @@ from api.auth import Caller
 from api.problems import describe
 from api.ws.messages import Auth, Command
 from dialer.domain.errors import DialerError, Invalid, Unauthenticated
-from dialer.live.feed import Missed, Seq, SlowSubscriber, Subscription
+from dialer.live.feed import Message, Missed, Seq, SlowSubscriber, Subscription
 from telephony.clock import Clock
 
 log = structlog.get_logger(__name__)
@@ -91,9 +91,10 @@ async def pump(
     subscription: Subscription,
     *,
     snapshot: Callable[[Seq], Awaitable[Seq | None]] | None = None,
+    sent: Callable[[Message], None] = lambda _: None,
 ) -> None:
     """Send what the feed has until the socket or the subscriber gives up. Where something is
-    missing, or the pool has a new owner, a snapshot comes first."""
+    missing, or the pool has a new owner, a snapshot comes first. `sent` hears of each message."""
     last = subscription.base
     try:
         while True:
@@ -109,6 +110,7 @@ async def pump(
                 continue
             for message in messages:
                 await send(socket, message.frame.decode())
+                sent(message)
             last = messages[-1].seq
     except SlowSubscriber:
         raise Closed(TRY_AGAIN, "too slow; come back and resume") from None

@@ -97,6 +97,25 @@ class LeaseKeeper:
         log.error("pool lost", action="lease_lost", pool=str(self._pool_id))
         self.lost.set()
 
+    async def confirm(self) -> None:
+        """Ask the database now whether the pool is still ours; raises LeaseLost when it is not, and
+        what the store raises."""
+        lease, asked = self.current, self._clock.monotonic()
+        try:
+            async with asyncio.timeout(self._deadline - asked):
+                renewed = await self._store.renew(lease)
+        except LeaseLost:
+            self.lost.set()
+            raise
+        if self.current is lease:  # raises when the answer came after the deadline
+            self.lease = renewed
+            self._deadline = max(self._deadline, asked + self._seconds - self._margin)
+
+    @property
+    def age(self) -> float:
+        """Seconds since the last proof of ownership was asked for."""
+        return self._clock.monotonic() - (self._deadline - self._seconds + self._margin)
+
     async def release(self) -> None:
         """Give the pool up, so that another owner need not wait."""
         lease, self.lease = self.lease, None

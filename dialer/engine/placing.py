@@ -67,11 +67,13 @@ class Placer:
         settings: EngineSettings,
         tasks: TaskGroup,
         settle: Callable[[UUID], None],
+        doubt: Callable[[], str],
     ) -> None:
+        """`doubt`: why what was decided may not be carried out any more; '' while it may."""
         self._store, self._lease, self._calls, self._lines = store, lease, calls, lines
         self._permission, self._switch_for, self._put = permission, switch_for, put
         self._new_id, self._clock, self._settings, self._tasks = new_id, clock, settings, tasks
-        self._settle = settle
+        self._settle, self._doubt = settle, doubt
         #: From the moment a decision wants a call to leave to its Originate on the wire.
         self.lateness = Timing()
 
@@ -228,7 +230,7 @@ class Placer:
         if late > self._settings.intent_expiry or not self._lease.held or stopped:
             self._expire(call)
             return
-        if call.do_not_call or call.cancelled:
+        if call.do_not_call or call.cancelled or self._doubt():
             self._expire(call)
             return
         settings = order.campaign.view.settings

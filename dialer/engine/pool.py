@@ -8,7 +8,7 @@ placed after that, and the people on the line are safe in the dialplan.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +20,7 @@ from dialer.domain.work import LeadMove, PoolStore, Write
 from dialer.engine.agents import AgentDesk
 from dialer.engine.assisted import AssistedDialing
 from dialer.engine.calls import CallDesk
+from dialer.engine.catch_up import CatchUp
 from dialer.engine.commands import Commands
 from dialer.engine.completion import Completion
 from dialer.engine.configuration import Configuration
@@ -27,6 +28,7 @@ from dialer.engine.downtime import Downtime
 from dialer.engine.figures import figures
 from dialer.engine.gate import Gate
 from dialer.engine.hangups import HangUps
+from dialer.engine.heartbeat import Heartbeat
 from dialer.engine.hopper import Hopper
 from dialer.engine.lease import LeaseKeeper
 from dialer.engine.lines import Lines
@@ -52,6 +54,9 @@ from telephony.records import CallRecords
 log = structlog.get_logger(__name__)
 
 
+def _nothing() -> None: ...
+
+
 class PoolEngine:
     """Everything that happens in one pool, on one event loop."""
 
@@ -71,13 +76,17 @@ class PoolEngine:
         new_id: NewId,
         settings: EngineSettings,
         inherited: LeftBehind | None = None,
+        heartbeat: Heartbeat | None = None,
+        hold: Callable[[], str] = lambda: "",
     ) -> None:
-        """`inherited`: what this process's engine before this one could not write any more."""
+        """`inherited`: what this process's engine before this one could not write any more.
+        `heartbeat`: the process's. `hold`: why the process may place no calls; '' while it may."""
         self.pool_id, self._store, self._switchboard = pool_id, store, switchboard
         self._records, self._feed, self._gateway = records, feed, gateway
         self._lines, self._clock, self._settings = lines, clock, settings
         self.stopped = asyncio.Event()
         self.stop_reason = ""
+        self.died = ""  # the loop that ended on its own
         self.found: Found | None = None
         self.ready = asyncio.Event()
         self.tasks = TaskGroup(self._loop_died)
@@ -92,7 +101,8 @@ class PoolEngine:
         self.writer = BatchWriter(
             store, self.lease, interval=settings.flush, capacity=settings.buffer
         )
-        self.gate = Gate(self.lease, self.writer, switchboard)
+        self._heartbeat = heartbeat or Heartbeat(clock, limit=settings.lease_margin)
+        self.gate = Gate(self.lease, self.writer, switchboard, heartbeat=self._heartbeat, hold=hold)
         self.campaigns: dict[UUID, Campaign] = {}
         put = self._put
         self._hang_ups = HangUps(switch_for=self.gate.switch, tasks=self.tasks)
@@ -139,6 +149,7 @@ class PoolEngine:
             settings=settings,
             tasks=self.tasks,
             settle=self.hopper.settle,
+            doubt=lambda: self.gate.doubt,
         )
         self.assisted = AssistedDialing(
             store=store, lease=self.lease, desk=self.desk, hopper=self.hopper,
@@ -171,6 +182,12 @@ class PoolEngine:
             node_for=lambda agent: node_for(agent, self.desk, switchboard),
             refresh=self.refresh, gate=self.gate, figures=self.figures, last_seq=self._last_seq,
         )  # fmt: skip
+        self._catch_up = CatchUp(
+            gate=self.gate, lease=self.lease, switchboard=switchboard, recovery=self._recovery,
+            refresh=self.refresh, tasks=self.tasks, ready=self.ready,
+            wake=self.ticker.wake,
+        )  # fmt: skip
+        self._deaf: Callable[[], None] = self._heartbeat.on_stall(self._catch_up.stalled)
         self._release_gateway: Any = None
         self._publisher: Publisher | None = None
         self._unsaid: list[tuple[str, str, dict[str, Any]]] = []
@@ -182,8 +199,8 @@ class PoolEngine:
     async def start(self) -> None:
         """Own the pool, reconcile, and run. Returns when the engine is dialing."""
         await self.lease.acquire(poll=self._settings.lease / 5)
-        self.tasks.loop(self.lease.keep(), name="lease")
-        self.tasks.loop(self._watch_lease(), name="lease-watch")
+        self.tasks.loop(self.lease.keep(), name="lease", returns=True)
+        self.tasks.loop(self._watch_lease(), name="lease-watch", returns=True)
         self.tasks.loop(self.writer.run(), name="writer")
         await self._inherit()
         await self._store.unclaim_all(self.lease.current)
@@ -277,6 +294,8 @@ class PoolEngine:
 
     async def _finish(self, reason: str) -> None:
         self.stop_reason = reason
+        self._deaf()
+        self._deaf = _nothing
         if self._release_gateway is not None:
             await self._release_gateway()
             self._release_gateway = None
@@ -292,7 +311,9 @@ class PoolEngine:
         self.stopped.set()
 
     def _loop_died(self, name: str, error: BaseException) -> None:
-        log.error("engine stopped", action="engine_died", loop=name, exc_info=error)
+        if not isinstance(error, LeaseLost):
+            self.died = name
+        log.critical("engine stopped", action="engine_died", loop=name, exc_info=error)
         self._abort(f"{name} died: {error!r}")
 
     def _abort(self, reason: str) -> None:

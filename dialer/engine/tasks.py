@@ -20,6 +20,8 @@ class TaskGroup:
         self._on_fatal = on_fatal
         self._tasks: set[asyncio.Task[Any]] = set()
         self._loops: set[asyncio.Task[Any]] = set()
+        self._may_return: set[asyncio.Task[Any]] = set()
+        self._ending = False  # by us
 
     def spawn(self, work: Coroutine[Any, Any, Any], *, name: str) -> asyncio.Task[Any]:
         """A short piece of work; an exception is logged, with its name."""
@@ -28,10 +30,15 @@ class TaskGroup:
         task.add_done_callback(self._short_done)
         return task
 
-    def loop(self, work: Coroutine[Any, Any, Any], *, name: str) -> asyncio.Task[Any]:
-        """A loop that must live as long as its owner: its failure is told to the owner."""
+    def loop(
+        self, work: Coroutine[Any, Any, Any], *, name: str, returns: bool = False
+    ) -> asyncio.Task[Any]:
+        """A loop that must live as long as its owner: its end, however it came, is told to the
+        owner. `returns`: it ends by itself when its work is done."""
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._loops.add(task)
+        if returns:
+            self._may_return.add(task)
         task.add_done_callback(self._loop_done)
         return task
 
@@ -42,13 +49,19 @@ class TaskGroup:
 
     def _loop_done(self, task: asyncio.Task[Any]) -> None:
         self._loops.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._on_fatal(task.get_name(), error)
+        may_return = task in self._may_return
+        self._may_return.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if self._ending or (error is None and may_return and not task.cancelled()):
+            return
+        how = "was cancelled" if task.cancelled() else "returned"
+        self._on_fatal(task.get_name(), error or RuntimeError(how))
 
     async def cancel(self) -> None:
         """End all of them and wait until they are gone. A task can miss being cancelled (Python
         3.11's `wait_for` swallows it when what it waits for comes in the same moment): asked again.
         """
+        self._ending = True
         current = asyncio.current_task()
         tasks = {t for t in (*self._loops, *self._tasks) if t is not current}
         while tasks:

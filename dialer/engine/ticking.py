@@ -118,7 +118,10 @@ class Ticker:
         self._hopper.send_back_stale()
         self._drain_pausing()
         self._roll_ledgers()
-        if not self._gate.open:
+        if why := self._gate.why:
+            for campaign in self._campaigns.values():
+                if campaign.view.state is CampaignState.RUNNING:
+                    campaign.reason = why  # the board says it
             return 0
         rows = self._rows()
         if not rows:

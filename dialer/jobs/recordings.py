@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -46,6 +46,9 @@ class RecordingMover:
         self._folders = {node: folder.resolve() for node, folder in folders.items()}
         self._resting: dict[UUID, tuple[float, float]] = {}  # until (monotonic), next rest
         self._wake = asyncio.Event()
+        #: What was left at the last look, and how old the oldest of it was (seconds).
+        self.waiting, self.oldest = 0, 0.0
+        self.failed = 0  # tries
 
     def wake(self) -> None:
         """Look now: a recording has ended."""
@@ -68,16 +71,22 @@ class RecordingMover:
     async def move_all(self) -> int:
         """One look at everything that waits; returns how many were moved."""
         moved, after = 0, None
+        left: list[datetime] = []
         while self._folders:
             async with self._db.begin() as connection:
                 batch = await rows.to_move(
                     connection, nodes=list(self._folders), after=after, limit=_BATCH
                 )
             for row in batch:
-                moved += await self._try(row)
+                done = await self._try(row)
+                moved += done
+                if not done:
+                    left.append(row["at"])
             if len(batch) < _BATCH:
                 break
             after = (batch[-1]["at"], batch[-1]["attempt_id"])
+        self.waiting = len(left)
+        self.oldest = (self._clock.now() - min(left)).total_seconds() if left else 0.0
         return moved
 
     async def _try(self, row: Mapping[str, Any]) -> bool:
@@ -88,6 +97,7 @@ class RecordingMover:
         try:
             done = await self._move(row)
         except Exception as error:
+            self.failed += 1
             self._resting[key] = (self._clock.monotonic() + rest, min(rest * 2, _LONGEST_REST))
             log.warning(
                 "recording not moved",

@@ -18,6 +18,7 @@ from panoramisk.message import Message
 
 from telephony.ami.wire import Value, Wire
 from telephony.switch import NotSent, Refused, SwitchError
+from telephony.tasks import Spawn, unwatched
 
 log = structlog.get_logger(__name__)
 
@@ -49,7 +50,13 @@ class Link:
         on_up: Callable[[], Awaitable[None]],
         on_down: Callable[[str], None],
         rng: random.Random,
+        name: str = "",
+        spawn: Spawn = unwatched,
+        on_pong: Callable[[Message], None] = lambda _: None,
     ) -> None:
+        """`spawn` starts the task that keeps the connection; nothing may end that but `stop`."""
+        self.name = name or f"ami {settings.host}:{settings.port}"
+        self._spawn, self._on_pong = spawn, on_pong
         self._settings, self._on_event = settings, on_event
         self._on_up, self._on_down, self._rng = on_up, on_down, rng
         self._wire: Wire | None = None
@@ -62,9 +69,7 @@ class Link:
 
     async def start(self) -> None:
         if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(
-                self._keep(), name=f"ami-{self._settings.host}:{self._settings.port}"
-            )
+            self._task = self._spawn(self.name, self._keep())
 
     async def stop(self) -> None:
         task, self._task = self._task, None
@@ -131,6 +136,9 @@ class Link:
             except (OSError, SwitchError, TimeoutError) as error:
                 self.last_error = str(error)
                 log.warning("AMI link failed", action="ami_failed", error=str(error))
+            except Exception as error:  # what Asterisk said made no sense: from the beginning
+                self.last_error = f"not understood: {type(error).__name__}"
+                log.exception("AMI link failed", action="ami_failed", link=self.name)
             finally:
                 self._went_down(self.last_error or "closed")
             # Full jitter: many dialers must not come back in step.
@@ -176,7 +184,7 @@ class Link:
                 async with asyncio.timeout(self._settings.ping):
                     await self._gone.wait()
             except TimeoutError:
-                await self.ask("Ping", {})
+                self._on_pong((await self.ask("Ping", {}))[0])
 
     def _went_down(self, reason: str) -> None:
         wire, self._wire = self._wire, None

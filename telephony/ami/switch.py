@@ -35,6 +35,7 @@ from telephony.switch import (
     Originate,
     Refused,
 )
+from telephony.tasks import Spawn, unwatched
 
 log = structlog.get_logger(__name__)
 
@@ -71,7 +72,9 @@ class AmiSwitch:
         sink: EventSink,
         clock: Clock,
         rng: random.Random | None = None,
+        spawn: Spawn = unwatched,
     ) -> None:
+        self._spawn = spawn
         self._account, self._sink, self._clock = account, sink, clock
         self._rng = rng or random.Random()
         self.tracker = Tracker(
@@ -93,9 +96,14 @@ class AmiSwitch:
             on_up=self._resynchronise,
             on_down=self._on_down,
             rng=self._rng,
+            name=f"ami {account.node}",
+            spawn=spawn,
+            on_pong=self._on_pong,
         )
         self._recorder = self._record_link() if account.record_user else None
         self._is_up = False
+        #: Seconds by which the node's clock was ahead of ours at the last ping.
+        self.skew = 0.0
 
     def _record_link(self) -> Link:
         """Recordings have an account of their own: MixMonitor needs a right calls must not have."""
@@ -117,7 +125,14 @@ class AmiSwitch:
             on_up=up,
             on_down=lambda reason: None,
             rng=self._rng,
+            name=f"ami recorder {account.node}",
+            spawn=self._spawn,
         )
+
+    @property
+    def links(self) -> Sequence[Link]:
+        """The kept connections: for calls, and for recordings where there are any."""
+        return (self.link,) if self._recorder is None else (self.link, self._recorder)
 
     @property
     def node(self) -> str:
@@ -165,6 +180,11 @@ class AmiSwitch:
             self._recorder.post("MixMonitor", {"Channel": call_id, "File": path})
         except NotSent as error:  # the conversation goes on without
             log.error("not recorded", action="record_failed", call=call_id, error=str(error))
+
+    def _on_pong(self, message: Message) -> None:
+        """Call records carry the node's times, and are compared with ours."""
+        with contextlib.suppress(ValueError):
+            self.skew = float(str(message.get("timestamp"))) - self._clock.now().timestamp()
 
     def _end_left_over(self, channel_id: str, reason: str) -> None:
         log.warning("channel ended", action="left_over", channel=channel_id, reason=reason)

@@ -53,8 +53,11 @@ async def test_a_new_pool_is_taken_up_when_it_is_signalled(runtime: Runtime) -> 
 async def test_a_dead_task_makes_readiness_fail(runtime: Runtime) -> None:
     before = await runtime.checks()
     assert before["redis"] == "ok"
-    assert not [name for name in before if name.startswith("task")]
+    assert before["tasks"] == "ok"
+    assert not [name for name in before if name.startswith("task ")]
     (mover,) = (t for t in asyncio.all_tasks() if t.get_name() == "recordings")
     mover.cancel()
     await asyncio.gather(mover, return_exceptions=True)
-    assert (await runtime.checks())["task recordings"] == "died: cancelled"
+    after = await runtime.checks()
+    assert after["task recordings"] == "died: cancelled"
+    assert after["tasks"] == runtime.tasks.hold() == "task recordings died: cancelled"

@@ -35,6 +35,8 @@ async def test_a_dead_task_is_shown_and_logged() -> None:
         "mover": "died: returned",
         "pools": "died: cancelled",
     }
+    assert tasks.deaths == {"bus": 1, "mover": 1, "pools": 1}
+    assert tasks.hold() == "task bus died: OSError", "the first of them"
     loud: list[Any] = [entry for entry in logs if entry["log_level"] == "critical"]
     assert [entry["task"] for entry in loud] == ["bus", "mover", "pools"]
 
@@ -48,3 +50,23 @@ async def test_what_is_ended_by_us_is_no_death() -> None:
     assert one.cancelled()
     assert two.cancelled()
     assert not tasks.dead
+    assert not tasks.hold()
+
+
+async def test_a_dead_link_takes_its_node_and_no_other() -> None:
+    tasks = WatchedTasks()
+    link = tasks.start_link("ami ast1", fails())
+    await asyncio.gather(link, return_exceptions=True)
+    assert tasks.dead == {"ami ast1": "died: OSError"}
+    assert not tasks.hold(), "calls go on by other nodes"
+
+
+async def test_what_a_group_died_of_is_shown() -> None:
+    async def group() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(asyncio.sleep(3600))
+            tasks.create_task(fails())
+
+    tasks = WatchedTasks()
+    await asyncio.gather(tasks.start("bus", group()), return_exceptions=True)
+    assert tasks.dead == {"bus": "died: OSError"}

@@ -25,6 +25,7 @@ from dialer.domain.campaign import (
 )
 from dialer.domain.ids import uuid7
 from dialer.domain.work import AgentView, ClaimedLead, ContactHistory
+from dialer.engine.heartbeat import Heartbeat
 from dialer.engine.lines import Lines
 from dialer.engine.memory_store import MemoryPoolStore
 from dialer.engine.permission import Permission
@@ -121,6 +122,7 @@ class Process:
             }
         )
         self.lines = Lines(pool.trunks, clock=pool.clock)
+        self.heartbeat = Heartbeat(pool.clock, limit=pool.settings.lease_margin)
         self.engine = PoolEngine(
             pool.id,
             owner=owner,
@@ -135,6 +137,8 @@ class Process:
             new_id=pool.new_id,
             settings=pool.settings,
             inherited=inherited,
+            heartbeat=self.heartbeat,
+            hold=lambda: pool.hold,
         )
         self.board.listen(self.engine.on_event)
         self.board.listen(lambda event: pool.changed.set())
@@ -185,6 +189,7 @@ class Pool:
         self.store = MemoryPoolStore(clock=self.clock, new_id=self.new_id)
         self.store.latency = latency
         self.records_take = 0.0
+        self.hold = ""  # why its processes may place no calls
         self.posted: list[Posted] = []
         #: (after so many posts, when, whose phones)
         self.crashes: list[tuple[int, datetime, frozenset[str]]] = []
