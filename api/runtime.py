@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -80,6 +81,7 @@ class Runtime:
                     lines=t.lines,
                     calls_per_second=t.calls_per_second,
                     prefixes=t.prefixes,
+                    refused=t.refused,
                 )
                 for t in settings.trunks
             ],
@@ -205,7 +207,8 @@ class Runtime:
         found = next((n for n in self.settings.nodes if n.name == node), None)
         if found is None or found.phones_file is None:
             return
-        await asyncio.to_thread(write_phones, found.phones_file, list(phones))
+        fenced = [replace(phone, permit=found.phones_permit) for phone in phones]
+        await asyncio.to_thread(write_phones, found.phones_file, fenced)
         try:
             await self.switchboard.switch(node).reload_phones()
         except SwitchError as error:  # read at the node's next start or reload

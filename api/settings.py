@@ -15,6 +15,9 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from telephony.destinations import COSTLY, PREFIX
+
+Prefix = Annotated[str, Field(pattern=PREFIX.pattern)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
 
 
@@ -45,6 +48,8 @@ class NodeSettings(_Strict):
     """Its secret; empty: nothing is recorded on this node."""
     phones_file: Path | None = None
     """The included PJSIP file with the agents' phones, where the dialer can write it."""
+    phones_permit: tuple[str, ...] = ()
+    """Networks from which phones may speak to the node; none: from everywhere, with a password."""
     recordings: Path | None = None
     """The node's recording folder as seen from here; recordings are moved from it."""
     cel: Path | None = None
@@ -64,8 +69,11 @@ class TrunkSettings(_Strict):
     """Calls at the same time: what the carrier sells; more are refused and burn leads."""
     calls_per_second: Annotated[float, Field(gt=0, le=10_000)] = 20.0
     """New calls a second: carriers cut off who is faster."""
-    prefixes: tuple[str, ...] = ("+",)
+    prefixes: tuple[Prefix, ...] = ("+",)
     """Beginnings of the numbers that may go out here; anything else does not."""
+    refused: tuple[Prefix, ...] = Field(default_factory=lambda: COSTLY)
+    """Beginnings of numbers that do not, whatever `prefixes` says: by default premium rate,
+    satellites and international services (telephony/destinations.py)."""
 
 
 class RecordingStorage(_Strict):

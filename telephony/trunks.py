@@ -11,6 +11,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum
 
+from telephony.destinations import COSTLY, allowed
+
 
 class Breaker(Enum):
     CLOSED = "closed"  # in use
@@ -28,6 +30,7 @@ class TrunkSettings:
     lines: int = 100
     calls_per_second: float = 20.0
     prefixes: tuple[str, ...] = ("+",)  # E.164 prefixes that may be called
+    refused: tuple[str, ...] = COSTLY  # prefixes that may not, whatever `prefixes` says
     window: int = 20  # calls the breaker looks at
     trip_share: float = 0.8  # share of them that failed
     rest: float = 30.0  # s out of use
@@ -48,7 +51,8 @@ class Trunk:
 
     def may_call(self, number: str) -> bool:
         """Whether the trunk's prefixes allow this E.164 number."""
-        return number.startswith(self.settings.prefixes)
+        settings = self.settings
+        return allowed(number, prefixes=settings.prefixes, refused=settings.refused)
 
     def free_lines(self, now: float) -> int:
         """Lines that a new call could take now."""

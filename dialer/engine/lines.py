@@ -29,6 +29,12 @@ class Lines:
             if name in self.trunks and self.trunks[name].settings.node == node
         ]
 
+    def lead_to(self, settings: CampaignSettings, number: str) -> bool:
+        """Whether any of the campaign's trunks, on any node, may ever call this number."""
+        names = settings.trunks or tuple(self.trunks)
+        mine = [self.trunks[name] for name in names if name in self.trunks]
+        return not mine or any(trunk.may_call(number) for trunk in mine)
+
     def take(self, settings: CampaignSettings, node: str, number: str) -> str | None:
         """A line for this number: the trunk's name, or None when there is none now."""
         now = self._clock.monotonic()

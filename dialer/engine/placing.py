@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
@@ -147,6 +147,8 @@ class Placer:
                 self._put(returned(lead, next_at=verdict.until, reason=verdict.reason))
             elif isinstance(verdict, Refuse):
                 self._put(LeadMove(lead.lead_id, LeadState.BLOCKED, reason=verdict.reason))
+            elif not self._lines.lead_to(order.campaign.view.settings, lead.number):
+                self._put(_unreachable(lead, now))
             else:
                 trunk = self._lines.take(order.campaign.view.settings, order.node, lead.number)
                 if trunk is None:
@@ -273,3 +275,10 @@ class Placer:
     def _expire(self, call: Call) -> None:
         if self._calls.refused(call, expired=True):
             self._lines.release(call.trunk)
+
+
+def _unreachable(lead: ClaimedLead, now: datetime) -> LeadMove:
+    """No trunk may ever call this number; a finished lead that an agent wanted stays finished."""
+    if lead.was is LeadState.DONE:
+        return returned(lead, next_at=now, reason="no_trunk_may_call")
+    return LeadMove(lead.lead_id, LeadState.BLOCKED, reason="no_trunk_may_call")

@@ -11,10 +11,12 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from telephony.provision.render import (
     Ami,
     AsteriskSettings,
+    Gate,
     Paths,
     Rtp,
     Sip,
@@ -29,6 +31,7 @@ _FOLDERS = ("etc", "var", "spool/monitor", "run", "log/cdr-custom", "log/cel-cus
 def from_environment(environment: Mapping[str, str], folder: Path) -> AsteriskSettings:
     """`ASTERISK_...`; the secrets are required. Raises KeyError, ValueError, UnsafeValue."""
     get = environment.get
+    gate = _gate(json.loads(get("ASTERISK_GATE", "null")))
     return AsteriskSettings(
         name=get("ASTERISK_NAME", "ast1"),
         paths=Paths(
@@ -42,8 +45,8 @@ def from_environment(environment: Mapping[str, str], folder: Path) -> AsteriskSe
         ),
         ami=Ami(
             port=int(get("ASTERISK_AMI_PORT", "5038")),
-            secret=environment["ASTERISK_AMI_SECRET"],
-            provision_secret=environment["ASTERISK_PROVISION_SECRET"],
+            secret="" if gate else environment["ASTERISK_AMI_SECRET"],
+            provision_secret="" if gate else environment["ASTERISK_PROVISION_SECRET"],
             record_secret=get("ASTERISK_RECORD_SECRET", ""),
             bind=get("ASTERISK_AMI_BIND", "127.0.0.1"),
             permit=tuple(get("ASTERISK_AMI_PERMIT", "127.0.0.0/8").split(",")),
@@ -53,11 +56,21 @@ def from_environment(environment: Mapping[str, str], folder: Path) -> AsteriskSe
             bind=get("ASTERISK_SIP_BIND", "127.0.0.1"),
             external_address=get("ASTERISK_EXTERNAL_ADDRESS", ""),
             local_networks=tuple(filter(None, get("ASTERISK_LOCAL_NETWORKS", "").split(","))),
+            permit=tuple(filter(None, get("ASTERISK_SIP_PERMIT", "").split(","))),
         ),
         rtp=Rtp(int(get("ASTERISK_RTP_FIRST", "10000")), int(get("ASTERISK_RTP_LAST", "20000"))),
         trunks=tuple(TrunkAccount(**t) for t in json.loads(get("ASTERISK_TRUNKS", "[]"))),
         phones_file=get("ASTERISK_PHONES_FILE", ""),
+        gate=gate,
     )
+
+
+def _gate(values: dict[str, Any] | None) -> Gate | None:
+    """`ASTERISK_GATE`: what a gate lets through, as JSON; such an Asterisk has no manager."""
+    if values is None:
+        return None
+    lists = {k: tuple(v) for k, v in values.items() if isinstance(v, list)}
+    return Gate(**{**values, **lists})
 
 
 def main(arguments: list[str], environment: Mapping[str, str]) -> str | None:

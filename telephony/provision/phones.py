@@ -10,6 +10,7 @@ import os
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 
 from telephony.provision.render import safe, safe_name
@@ -23,6 +24,7 @@ class Phone:
     password: str = ""
     contact: str = ""
     webrtc: bool = False
+    permit: tuple[str, ...] = ()  # networks it may speak from; () = every one
 
 
 def new_password() -> str:
@@ -41,8 +43,14 @@ def section(phone: Phone) -> str:
     ]  # fmt: skip
     if phone.webrtc:
         lines += ["webrtc = yes", "dtls_auto_generate_cert = yes"]
+    if phone.permit:
+        networks = [str(ip_network(safe(n, what="phone network"))) for n in phone.permit]
+        lines += ["deny = 0.0.0.0/0.0.0.0", *(f"permit = {n}" for n in networks)]
     if phone.password:
         lines += [f"auth = {name}"]
+    else:
+        # Without a password nobody proves to be this phone: it is called, and never listened to.
+        lines += ["identify_by = ip"]
     lines += ["", f"[{name}]", "type = aor"]
     if phone.contact:
         lines += [f"contact = {safe(phone.contact, what='phone contact')}"]

@@ -14,6 +14,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from telephony.destinations import COSTLY, PREFIX
+
 _SAFE = re.compile(r"^[A-Za-z0-9_./:,@+\-]*$")
 _NAME = re.compile(r"^[a-z][a-z0-9-]{0,39}$")
 
@@ -27,12 +29,28 @@ MODULES = (
     "res_pjsip_authenticator_digest", "res_pjsip_outbound_authenticator_digest",
     "res_pjsip_endpoint_identifier_ip", "res_pjsip_endpoint_identifier_user",
     "res_pjsip_registrar", "res_pjsip_sdp_rtp", "res_pjsip_caller_id", "res_pjsip_nat",
-    "res_pjsip_logger", "res_pjsip_rfc3326", "res_pjsip_dtmf_info", "pbx_config",
+    "res_pjsip_rfc3326", "res_pjsip_dtmf_info", "pbx_config",
     "app_amd", "app_bridgewait", "app_confbridge", "app_mixmonitor", "app_playback",
-    "app_playtones", "app_userevent", "app_celgenuserevent", "app_verbose", "app_cdr",
-    "func_callerid", "func_cdr", "func_channel", "func_logic", "func_strings", "func_math",
-    "func_cut", "func_groupcount", "func_uri", "app_chanspy", "res_musiconhold",
-    "func_periodic_hook", "func_pjsip_endpoint", "res_cdrel_custom", "cdr_custom", "cel_custom",
+    "app_playtones", "app_userevent", "app_celgenuserevent",
+    "func_callerid", "func_cdr", "func_channel", "func_logic", "func_strings",
+    "res_musiconhold",
+    # MixMonitor does not load without func_periodic_hook, nor that without the four before it.
+    "app_chanspy", "func_cut", "func_groupcount", "func_uri", "func_periodic_hook",
+    "res_cdrel_custom", "cdr_custom", "cel_custom",
+)  # fmt: skip
+
+
+#: Beside what every Asterisk needs: what only a gate does. A dialer's node has no `Dial` at all.
+_GATE_MODULES = ("app_dial", "func_timeout")
+#: What a gate has no use for: no conferences, no recordings, no sounds.
+_NOT_AT_GATES = frozenset(
+    {
+        "app_amd", "app_bridgewait", "app_confbridge", "app_mixmonitor", "app_playback",
+        "app_playtones", "app_userevent", "app_celgenuserevent", "res_musiconhold",
+        "bridge_holding", "bridge_softmix", "format_wav", "format_pcm", "format_gsm",
+        "codec_gsm", "res_pjsip_registrar", "app_chanspy", "func_cut", "func_uri",
+        "func_periodic_hook",
+    }
 )  # fmt: skip
 
 
@@ -72,6 +90,7 @@ class Sip:
     bind: str = "127.0.0.1"
     external_address: str = ""
     local_networks: tuple[str, ...] = ()
+    permit: tuple[str, ...] = ()  # networks whose SIP is listened to at all; () = every one
     webrtc: bool = False
 
 
@@ -95,6 +114,33 @@ class TrunkAccount:
 
 
 @dataclass(frozen=True, slots=True)
+class Gate:
+    """Makes this Asterisk a gate before one carrier: it has no manager interface and no phones, it
+    only lets calls of the dialer's Asterisk through, where they may go and as many as there may be.
+    Whoever has stolen a dialer or its manager secrets can do no more than this allows."""
+
+    callers: tuple[str, ...]  # networks the dialer's Asterisk nodes call from
+    secret: str = ""  # their SIP password; '' = the address alone is believed
+    user: str = "dialer"
+    lines: int = 30  # calls at the same time
+    prefixes: tuple[str, ...] = ("+",)
+    refused: tuple[str, ...] = COSTLY
+    most_seconds: int = 7200  # a call's length
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """Dialplan patterns of the numbers that may pass: digits only, 7 to 15 of them."""
+        return tuple(
+            dict.fromkeys(
+                f"_{prefix}{'X' * (length + 1 - len(prefix))}"
+                for prefix in self.prefixes
+                for length in range(7, 16)
+                if length >= len(prefix)
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class AsteriskSettings:
     """All that the templates need for one instance."""
 
@@ -105,6 +151,15 @@ class AsteriskSettings:
     rtp: Rtp = field(default_factory=Rtp)
     trunks: tuple[TrunkAccount, ...] = ()
     phones_file: str = ""
+    gate: Gate | None = None
+
+
+def modules(settings: AsteriskSettings) -> tuple[str, ...]:
+    """What this Asterisk loads, in order."""
+    acl = ("res_pjsip_acl",) if settings.sip.permit else ()
+    if settings.gate is None:
+        return (*MODULES, *acl)
+    return (*(m for m in MODULES if m not in _NOT_AT_GATES), *_GATE_MODULES, *acl)
 
 
 def templates_folder() -> Path:
@@ -134,8 +189,22 @@ def check(settings: AsteriskSettings) -> None:
         safe_name(trunk.name, what="trunk name")
     ip_address(settings.ami.bind)
     ip_address(settings.sip.bind)
-    for network in (*settings.ami.permit, *settings.sip.local_networks):
+    for network in (*settings.ami.permit, *settings.sip.local_networks, *settings.sip.permit):
         ip_network(network)
+    if settings.gate is not None:
+        _check_gate(settings.gate, trunks=len(settings.trunks))
+
+
+def _check_gate(gate: Gate, *, trunks: int) -> None:
+    if trunks != 1:
+        raise UnsafeValue("a gate stands before exactly one trunk")
+    if not gate.callers or not gate.prefixes or gate.lines < 1 or gate.most_seconds < 1:
+        raise UnsafeValue("a gate needs callers, prefixes, lines and a longest call")
+    for network in gate.callers:
+        ip_network(network)
+    for prefix in (*gate.prefixes, *gate.refused):
+        if not PREFIX.fullmatch(prefix):
+            raise UnsafeValue("a prefix is + and digits")
 
 
 def _check_all(value: Any, what: str) -> None:
@@ -167,7 +236,8 @@ def render(settings: AsteriskSettings, folder: Path) -> list[Path]:
     values = {
         **{name: getattr(settings, name) for name in ("name", "paths", "ami", "sip", "rtp")},
         "trunks": settings.trunks,
-        "modules": MODULES,
+        "modules": modules(settings),
+        "gate": settings.gate,
         "phones_file": str(phones),
     }
     written: list[Path] = []

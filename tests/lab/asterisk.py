@@ -18,6 +18,7 @@ from telephony.provision.phones import Phone, write_phones
 from telephony.provision.render import (
     Ami,
     AsteriskSettings,
+    Gate,
     Paths,
     Rtp,
     Sip,
@@ -43,7 +44,11 @@ class LabAsterisk:
         folder: Path | None = None,
         sip_host: str = "127.0.0.1",
         sip_port: int = 0,
+        sip_permit: Sequence[str] = (),
+        gate: Gate | None = None,
+        calls: int = 0,
     ) -> None:
+        """`calls`: how many there may be at once, by the sound ports; 0: more than enough."""
         self.name = name
         self.trunks, self._phones = tuple(trunks), tuple(phones)
         self._own = folder is None
@@ -57,7 +62,8 @@ class LabAsterisk:
         self._child: Child | None = None
         first = LabAsterisk._rtp
         LabAsterisk._rtp = first + 4000 if first < 28000 else 10000
-        self._rtp_range = Rtp(first, first + 3998)
+        self._rtp_range = Rtp(first, first + (2 * calls - 1 if calls else 3998))
+        self._sip_permit, self._gate = tuple(sip_permit), gate
 
     # -- where things are
 
@@ -125,7 +131,8 @@ class LabAsterisk:
                     self.provision_secret,
                     record_secret=self.record_secret,
                 ),
-                sip=Sip(self.sip_port, bind=self.sip_host),
+                sip=Sip(self.sip_port, bind=self.sip_host, permit=self._sip_permit),
+                gate=self._gate,
                 rtp=self._rtp_range,
                 trunks=self.trunks,
                 phones_file=str(self.phones_file),

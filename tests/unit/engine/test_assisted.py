@@ -186,6 +186,20 @@ async def test_a_finished_lead_that_the_rules_or_lines_refuse_stays_finished() -
     check(pool)
 
 
+async def test_a_number_no_trunk_may_ever_call_is_blocked_and_holds_nothing_up() -> None:
+    pool = Pool(trunks=[TrunkSettings("t", "n1", "127.0.0.1", prefixes=("+44",))])
+    campaign = pool.campaign(DialMode.PROGRESSIVE)
+    agent, lead = pool.agent(campaign), pool.lead(campaign, TALKS)
+    await pool.start()
+    await pool.sign_in(agent)
+    await pool.until(lambda: pool.store.leads[lead].state is LeadState.BLOCKED)
+    assert pool.dialed() == []
+    row = pool.store.leads[lead]
+    assert (row.state, row.reason) == (LeadState.BLOCKED, "no_trunk_may_call")
+    await pool.stop()
+    check(pool)
+
+
 async def test_a_finished_lead_called_by_hand_in_vain_is_not_taken_up_again() -> None:
     pool, campaign, agent = await _pool(DialMode.MANUAL)
     lead = pool.lead(campaign, Behaviour(CallEnd.BUSY, delay=1.0))

@@ -15,6 +15,7 @@ from telephony.provision.phones import Phone, new_password, section, write_phone
 from telephony.provision.render import (
     Ami,
     AsteriskSettings,
+    Gate,
     Paths,
     Sip,
     TrunkAccount,
@@ -126,3 +127,46 @@ def test_passwords_are_new_each_time_and_may_be_written() -> None:
     assert len(made) == 100
     for password in made:
         assert len(safe(password, what="password")) >= 20
+
+
+def test_a_dialers_node_cannot_dial_from_its_dialplan_and_a_gate_takes_no_orders(
+    tmp_path: Path,
+) -> None:
+    """Modules, contexts and accounts of the two kinds of Asterisk do not mix."""
+    node, gate = tmp_path / "node", tmp_path / "gate"
+    node.mkdir()
+    gate.mkdir()
+    settings = replace(_settings(str(node)), sip=Sip(5060, permit=("10.0.0.0/8",)))
+    render(settings, node)
+    loaded = (node / "modules.conf").read_text()
+    for dangerous in (
+        "app_dial.so", "app_system.so", "app_originate.so", "app_exec.so", "res_agi.so",
+        "func_shell.so", "func_curl.so", "func_env.so", "res_pjsip_refer.so", "res_http",
+        "res_pjsip_endpoint_identifier_anonymous.so", "app_db.so", "func_global.so",
+    ):  # fmt: skip
+        assert dangerous not in loaded
+    assert "Dial(" not in (node / "extensions.conf").read_text()
+    assert "permit = 10.0.0.0/8" in (node / "pjsip.conf").read_text()
+    let_through = Gate(("192.0.2.7/32",), secret="s", prefixes=("+44",), lines=7)
+    render(replace(_settings(str(gate)), gate=let_through), gate)
+    assert "secret" not in (gate / "manager.conf").read_text()
+    assert "enabled = no" in (gate / "manager.conf").read_text()
+    text = (gate / "extensions.conf").read_text()
+    assert "exten => _+44XXXXX,1" in text and "> 7]?full" in text
+    assert "dialer-answered" not in text and "#include" not in (gate / "pjsip.conf").read_text()
+
+
+def test_a_gate_needs_one_trunk_and_says_whom_it_serves() -> None:
+    one = replace(_settings(), gate=Gate(("192.0.2.7/32",)))
+    check(one)
+    for broken in (
+        replace(one, trunks=()),
+        replace(one, trunks=one.trunks * 2),
+        replace(one, gate=Gate(())),
+        replace(one, gate=Gate(("192.0.2.7/32",), lines=0)),
+        replace(one, gate=Gate(("192.0.2.7/32",), prefixes=("1",))),
+        replace(one, gate=Gate(("192.0.2.7/32",), refused=("+X",))),
+        replace(one, gate=Gate(("somewhere",))),
+    ):
+        with pytest.raises(ValueError):
+            check(broken)

@@ -65,3 +65,11 @@ def test_a_mixed_list_trips_nothing() -> None:
     for index in range(50):
         trunk.report(trunk_failure=index % 2 == 0, now=1.0, what="404")
     assert trunk.breaker is Breaker.CLOSED
+
+
+def test_costly_numbers_are_refused_unless_the_trunk_says_otherwise() -> None:
+    trunk = Trunk(TrunkSettings("t", "n1", "h"))
+    assert trunk.may_call("+12025550111") and trunk.may_call("+442079460000")
+    for number in ("+19005550111", "+8816123456789", "+9795550111", "+449012345678"):
+        assert not trunk.may_call(number), number
+    assert Trunk(TrunkSettings("t", "n1", "h", refused=())).may_call("+8816123456789")
