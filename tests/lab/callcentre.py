@@ -351,14 +351,17 @@ class CallCentre:
         *,
         phone: Softphone | None = None,
         address: str = "",
+        addresses: Sequence[str] = (),
         **behaviour: Any,
     ) -> None:
         """Agents with SIPp phones (or the given one), signed in and ready; `address`: the dialer
-        they connect to, when it is not the first."""
+        they connect to, when it is not the first; `addresses`: several, in turn."""
+        there = addresses or (address or self.address,)
         for index in range(len(self.agents), self.agent_count):
             login = f"agent{index + 1}"
             token = await self.make_agent(login, campaigns, phone=phone)
-            self.agents.append(LabAgent(address or self.address, token, name=login, **behaviour))
+            at = there[index % len(there)]
+            self.agents.append(LabAgent(at, token, name=login, **behaviour))
         await asyncio.gather(*(agent.start() for agent in self.agents))
 
     async def make_agent(

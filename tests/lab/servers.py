@@ -5,6 +5,7 @@ A machine without them is a failed test, not a skipped one.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -14,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Self
 
 from tests.lab.certificates import self_signed
 from tests.lab.process import die_with_parent, free_port
@@ -25,10 +27,27 @@ class _Server:
     """A child process in a folder of its own."""
 
     name = ""
+    _last = signal.SIGTERM  # ends it when nothing of it is needed any more
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix=f"dialer-{self.name}-"))
         self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and return when it answers."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._end(self._last)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
     def pid(self) -> int:
@@ -58,6 +77,18 @@ class _Server:
                 raise RuntimeError(f"{self.name} did not start:\n{self.tail()}")
             time.sleep(0.02)
 
+    def children(self) -> list[int]:
+        """The processes that this server started."""
+        listed = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
+        return [int(pid) for pid in listed.split()]
+
+    @staticmethod
+    def send_all(pids: Sequence[int], number: int) -> None:
+        """A signal to processes of this server; those gone meanwhile are passed over."""
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
     def tail(self, lines: int = 15) -> str:
         text = (self.folder / "log").read_text(errors="replace")
         return "\n".join(text.splitlines()[-lines:])
@@ -77,6 +108,7 @@ class LabPostgres(_Server):
     """`with LabPostgres() as server:`; `server.database()` makes an empty one and gives its URL."""
 
     name = "pg"
+    _last = signal.SIGQUIT
 
     def __init__(self, *, sync: bool = False, settings: Sequence[str] = ()) -> None:
         super().__init__()
@@ -103,12 +135,15 @@ class LabPostgres(_Server):
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         ).returncode  # fmt: skip
 
+    def _own_folder(self) -> None:
+        if self._user:
+            shutil.chown(self.folder, self._user)
+
     def start(self) -> None:
         """Start the server; the cluster is made at the first start."""
         data = self.folder / "data"
         if not data.exists():
-            if self._user:
-                shutil.chown(self.folder, self._user)
+            self._own_folder()
             if self._run(
                 "initdb", "-D", str(data), "-U", "dialer", "-A", "trust", "-E", "UTF8",
                 "--no-sync", user=self._user,
@@ -126,9 +161,38 @@ class LabPostgres(_Server):
             ready=lambda: self._run("pg_isready", "-h", str(self.folder), "-U", "dialer") == 0,
         )
 
-    def stop(self) -> None:
-        """As a fast shutdown: sessions are ended."""
-        self._end(signal.SIGINT)
+    def stop(self, *, immediate: bool = False) -> None:
+        """A fast shutdown: sessions are ended. `immediate`: as a crash, recovered at the start."""
+        self._end(signal.SIGQUIT if immediate else signal.SIGINT)
+
+    @property
+    def socket(self) -> Path:
+        """Where it listens, and nowhere else."""
+        return self.folder / ".s.PGSQL.5432"
+
+    @property
+    def dsn(self) -> str:
+        """For asyncpg, to the server itself whatever stands between it and a dialer."""
+        return f"postgresql://dialer@/postgres?host={self.folder}"
+
+    def standby(self) -> LabPostgres:
+        """A streaming replica of this server as it is now, not yet started."""
+        other = LabPostgres()
+        other._options = self._options
+        other._own_folder()
+        copied = self._run(
+            "pg_basebackup", "-h", str(self.folder), "-U", "dialer", "-D", f"{other.folder}/data",
+            "-R", "-X", "stream", "--checkpoint=fast", "--no-sync", user=self._user,
+        )  # fmt: skip
+        if copied:
+            shutil.rmtree(other.folder, ignore_errors=True)
+            raise RuntimeError(f"pg_basebackup failed:\n{self.tail()}")
+        return other
+
+    def promote(self) -> None:
+        """Make a standby the primary; returns when it takes writes."""
+        if self._run("pg_ctl", "promote", "-D", f"{self.folder}/data", user=self._user):
+            raise RuntimeError(f"the standby was not promoted:\n{self.tail()}")
 
     def database(self) -> str:
         """The URL of a new, empty database."""
@@ -137,18 +201,6 @@ class LabPostgres(_Server):
         if self._run("createdb", "-h", str(self.folder), "-U", "dialer", name):
             raise RuntimeError("createdb failed")
         return f"postgresql+asyncpg://dialer@/{name}?host={self.folder}"
-
-    def __enter__(self) -> LabPostgres:
-        try:
-            self.start()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._end(signal.SIGQUIT)
-        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class LabRedis(_Server):
@@ -197,15 +249,3 @@ class LabRedis(_Server):
 
     def stop(self) -> None:
         self._end(signal.SIGTERM)
-
-    def __enter__(self) -> LabRedis:
-        try:
-            self.start()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._end(signal.SIGTERM)
-        shutil.rmtree(self.folder, ignore_errors=True)
