@@ -301,6 +301,11 @@ class PoolView:
     agents: Sequence[AgentView] = field(default_factory=tuple)
 
 
+class StoreInTrouble(Exception):
+    """The store cannot take writes at the moment: it is gone, full, read-only or overloaded.
+    Nothing is wrong with what was to be written."""
+
+
 class PoolStore(Protocol):
     """The engine's only way to the database. Raises LeaseLost when the epoch is not current."""
 
@@ -357,7 +362,8 @@ class PoolStore(Protocol):
         ...
 
     async def write(self, lease: Lease, batch: Sequence[Write]) -> None:
-        """Apply a batch in order, in one transaction; idempotent when repeated after a failure."""
+        """Apply a batch in order, in one transaction; idempotent when repeated after a failure.
+        Raises StoreInTrouble where the batch is not to blame."""
         ...
 
     async def open_attempts(self, pool_id: UUID) -> list[OpenAttempt]: ...

@@ -245,7 +245,7 @@ class CallDesk:
             if call.adopted and call.record:  # the switch does not know that it is recorded
                 self._recorded(call, call.node, call.recording)
             asyncio.get_running_loop().call_later(60.0, self._ended.pop, call.key, None)
-        self._count(call, outcome)
+        self.count(call, outcome)
         self._remember(call, outcome, now, until=event.at)
         self._concluded(call, outcome, event)
 
@@ -259,7 +259,7 @@ class CallDesk:
         self._put(AttemptUpdate(call.id, call.intended_at, ended_at=now, outcome=outcome))
         self._lead_after(call, outcome)
         self._agent_after(call, outcome, now)
-        self._count(call, outcome)
+        self.count(call, outcome)
         return True
 
     def block_numbers(self, client_id: UUID, numbers: Collection[str]) -> None:
@@ -371,7 +371,8 @@ class CallDesk:
             self._desk.notice(agent, "wrap-up-over", "the time for wrap-up is over")
             self._desk.finish_wrap_up(agent)
 
-    def _count(self, call: Call, outcome: Outcome) -> None:
+    def count(self, call: Call, outcome: Outcome) -> None:
+        """Into the ledger that paces, which equals the records."""
         campaign = self._campaigns.get(call.campaign_id)
         if campaign is None:
             return

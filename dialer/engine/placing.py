@@ -74,6 +74,7 @@ class Placer:
         self._permission, self._switch_for, self._put = permission, switch_for, put
         self._new_id, self._clock, self._settings, self._tasks = new_id, clock, settings, tasks
         self._settle, self._doubt = settle, doubt
+        self._doubtful: list[Call] = []  # expired, if they were committed at all
         #: From the moment a decision wants a call to leave to its Originate on the wire.
         self.lateness = Timing()
 
@@ -174,6 +175,25 @@ class Placer:
             )
             back = returned(order.lead, next_at=now, reason="not_committed")
             self._put(replace(back, only_from=LeadState.DIALING))
+        self._doubtful += calls
+
+    @property
+    def uncertain(self) -> bool:
+        """Whether attempts may have been committed without our knowing."""
+        return bool(self._doubtful)
+
+    async def clear_doubt(self) -> None:
+        """Count those that were; all earlier writes must be out."""
+        doubtful = list(self._doubtful)
+        if not doubtful:
+            return
+        there = await self._store.attempts_of_pool(
+            self._lease.current.pool_id, [call.id for call in doubtful]
+        )
+        self._doubtful = self._doubtful[len(doubtful) :]
+        for call in doubtful:
+            if call.id in there:
+                self._calls.count(call, Outcome.EXPIRED)
 
     def _call(self, order: Order, trunk: str, permit: Permit, *, due: float) -> Call:
         lead, view = order.lead, order.campaign.view

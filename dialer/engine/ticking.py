@@ -253,9 +253,10 @@ class Ticker:
                 await asyncio.sleep(self._settings.empty_poll)
 
     async def _fill_all(self) -> None:
-        if self._hopper.uncertain:  # what was written before must be out first
-            await self._flushed()
+        if self._hopper.uncertain or self._placer.uncertain:
+            await self._flushed()  # what was written before must be out first
             await self._hopper.clear_doubt()
+            await self._placer.clear_doubt()
         for campaign in list(self._campaigns.values()):
             if campaign.view.state is CampaignState.RUNNING:
                 await self._fill_one(campaign)

@@ -22,6 +22,7 @@ from dialer.domain.work import (
     DoNotCall,
     PoolStore,
     RecordingWrite,
+    StoreInTrouble,
     Write,
 )
 from dialer.engine.lease import LeaseKeeper
@@ -112,6 +113,7 @@ class BatchWriter:
                     raise
                 except Exception as error:
                     self.healthy = False
+                    to_blame = not isinstance(error, StoreInTrouble)  # the batch, perhaps
                     log.error(
                         "writes wait",
                         action="write_failed",
@@ -120,7 +122,7 @@ class BatchWriter:
                     )
                 await asyncio.sleep(backoff)
                 backoff = min(backoff * 2, _LONGEST)
-                refusals = refusals + 1 if await self._answers() else 0
+                refusals = refusals + 1 if to_blame and await self._answers() else 0
                 if refusals >= _TRIES:
                     refusals = 0
                     await self._one_by_one(batch)
@@ -140,7 +142,8 @@ class BatchWriter:
 
     async def _one_by_one(self, batch: Sequence[Write]) -> None:
         """The store is there and would not take the batch: one impossible write must not hold up
-        the others for ever. It has to fail three times while the store answers."""
+        the others for ever. It has to fail three times while the store answers, and for a reason
+        of its own: a full disk takes no write, and lets us ask."""
         for write in batch:
             for attempt in range(_TRIES):
                 try:
@@ -150,7 +153,7 @@ class BatchWriter:
                     raise
                 except Exception as error:
                     self.healthy = False
-                    if not await self._answers():
+                    if isinstance(error, StoreInTrouble) or not await self._answers():
                         return  # away again: from here on later
                     if attempt + 1 == _TRIES:
                         await self._refuse(write, error)

@@ -1,9 +1,10 @@
 """Commands between processes, over Redis pub/sub: never queued, never delivered twice.
 
-Redis says how many listen to a pool's channel, so a pool without an owner is known at once. Before
-a command is carried out it is claimed under its id; the caller who waited too long claims it
-likewise. Whoever is first wins: a command comes to one owner at most, even while an old owner has
-not noticed that there is a new one, and what the caller gave up is not carried out later.
+Redis says how many listen to a pool's channel, so a pool without an owner is known at once. Beside
+a command goes a ticket, a key that ends by itself at the command's deadline. Whoever takes the
+ticket away has the command: one owner, even while an old one has not noticed that there is a new
+one, or the caller who gives it up. Where the ticket is gone nothing is carried out: so not after
+the deadline, whatever stood still on the way (this process, Redis, the owner) and whoever died.
 """
 
 from __future__ import annotations
@@ -23,12 +24,16 @@ from dialer.live.redis_link import BROKEN, PREFIX, Listener, answer, name_of
 
 log = structlog.get_logger(__name__)
 
-_CLAIM = 60_000  # ms a claim is remembered; longer than anything lies about in a socket
 _GRACE = 0.25  # s beyond the time-out in which the owner's own time-out may arrive
+_WITHDRAWAL = 1.0  # s beyond that in which the caller takes its ticket back
 
 
 def _channel(pool_id: UUID) -> str:
     return f"{PREFIX}pool:{pool_id}"
+
+
+def _ticket(number: str) -> str:
+    return f"{PREFIX}command:{number}"
 
 
 class RedisGateway:
@@ -50,6 +55,11 @@ class RedisGateway:
         if not self._listener.up.is_set():
             raise Unavailable("the bus is down and the pool's engine is elsewhere")
         number = str(uuid4())
+        try:
+            until = await self._deadline(timeout)
+        except BROKEN as error:
+            detail = f"{command}: {name_of(error)} on the bus"
+            raise Unavailable(f"{detail}; it was not carried out") from None
         request = {
             "id": number, "to": self._replies, "command": command, "payload": payload,
             "timeout": timeout,
@@ -57,10 +67,7 @@ class RedisGateway:
         answered = asyncio.get_running_loop().create_future()
         self._waiting[number] = answered
         try:
-            heard = await answer(
-                self._client.publish(_channel(pool_id), orjson.dumps(request, default=str))
-            )
-            if not heard:
+            if not await self._send(pool_id, number, request, until=until):
                 raise no_owner(pool_id)
             async with asyncio.timeout(timeout + _GRACE):
                 reply = await answered
@@ -79,17 +86,32 @@ class RedisGateway:
     async def _give_up(self, number: str, detail: str) -> Unavailable:
         """See to it that the command is not carried out from now on, where that can be done."""
         try:
-            withdrawn = await self._claim(number)
+            withdrawn = await self._take(number)
         except BROKEN:
             withdrawn = False
         if withdrawn:
             return Unavailable(f"{detail}; it was not carried out")
         return Unavailable(f"{detail}; it may have been carried out", uncertain=True)
 
-    async def _claim(self, number: str) -> bool:
-        """Whether nobody else had it before."""
-        key = f"{PREFIX}command:{number}"
-        return bool(await answer(self._client.set(key, 1, nx=True, px=_CLAIM)))
+    async def _deadline(self, timeout: float) -> int:
+        """When a command of now is over, in ms by the clock of Redis, which alone keeps it."""
+        seconds, micros = await answer(self._client.time())
+        lasts = timeout + _GRACE + _WITHDRAWAL
+        return int(seconds) * 1000 + int(micros) // 1000 + int(lasts * 1000)
+
+    async def _send(
+        self, pool_id: UUID, number: str, request: Mapping[str, Any], *, until: int
+    ) -> bool:
+        """Ticket and command in one; whether anybody listens."""
+        async with self._client.pipeline(transaction=True) as both:
+            both.set(_ticket(number), 1, pxat=until)
+            both.publish(_channel(pool_id), orjson.dumps(request, default=str))
+            _, listening = await answer(both.execute())
+        return int(listening) > 0
+
+    async def _take(self, number: str) -> bool:
+        """Whether the ticket was still there; it is not any more."""
+        return bool(await answer(self._client.delete(_ticket(number))))
 
     async def serve(self, pool_id: UUID, handler: Handler) -> Release:
         release_local = await self._local.serve(pool_id, handler)
@@ -120,9 +142,10 @@ class RedisGateway:
         return int(count) > 0
 
     async def _work(self, handler: Handler, request: Mapping[str, Any]) -> None:
-        """Claim, carry out, answer; an answer that cannot be sent is the caller's time-out."""
+        """Take the ticket, carry out, answer; an answer that cannot be sent is the caller's
+        time-out."""
         try:
-            if not await self._claim(request["id"]):
+            if not await self._take(request["id"]):
                 return
             reply = {"id": request["id"], **await self._outcome(handler, request)}
             await answer(self._client.publish(request["to"], orjson.dumps(reply, default=str)))

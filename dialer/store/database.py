@@ -14,6 +14,12 @@ from alembic.config import Config
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 _MONTHS_AHEAD = 3
+#: SQLite's primary result codes that say nothing about what was to be written: busy, locked, no
+#: memory, read-only, interrupted, I/O error, damaged, full, cannot open, protocol, no database.
+_SQLITE_TROUBLE = frozenset({5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 26})
+#: Likewise PostgreSQL's classes: connection, transaction state (read-only), rollback, resources
+#: (disk full), object state, operator (shutdown, cancelled), system, internal.
+_POSTGRES_TROUBLE = frozenset({"08", "25", "40", "53", "55", "57", "58", "XX"})
 
 
 class Database:
@@ -92,6 +98,20 @@ async def _committing(connection: AsyncConnection) -> AsyncIterator[None]:
         await connection.rollback()
         raise
     await connection.commit()
+
+
+def in_trouble(error: Exception) -> bool:
+    """Whether the database itself cannot work at the moment (gone, full, read-only, overloaded), as
+    opposed to refusing what it was given."""
+    if isinstance(error, OSError | TimeoutError | sa.exc.TimeoutError):
+        return True
+    if not isinstance(error, sa.exc.DBAPIError):
+        return False
+    if error.connection_invalidated:
+        return True
+    if (code := getattr(error.orig, "sqlite_errorcode", None)) is not None:
+        return code & 0xFF in _SQLITE_TROUBLE
+    return str(getattr(error.orig, "sqlstate", None))[:2] in _POSTGRES_TROUBLE
 
 
 def _sqlite_settings(connection: Any, record: object) -> None:

@@ -26,11 +26,12 @@ from dialer.domain.work import (
     NewAttempt,
     OpenAttempt,
     PoolView,
+    StoreInTrouble,
     Write,
 )
 from dialer.store import admin, claims, ledger, writes
 from dialer.store import schema as t
-from dialer.store.database import Database
+from dialer.store.database import Database, in_trouble
 from dialer.store.leads import NewLead, insert_leads
 from dialer.store.settings_codec import load_dispositions, load_settings
 
@@ -339,9 +340,14 @@ class SqlPoolStore:
             await connection.execute(sa.insert(t.attempt), rows)
 
     async def write(self, lease: Lease, batch: Sequence[Write]) -> None:
-        async with self._db.begin() as connection:
-            await self._owned(connection, lease)
-            await writes.apply(connection, batch)
+        try:
+            async with self._db.begin() as connection:
+                await self._owned(connection, lease)
+                await writes.apply(connection, batch)
+        except Exception as error:
+            if in_trouble(error):
+                raise StoreInTrouble(repr(error)) from error
+            raise
 
     async def hour_counts(
         self, since: Mapping[UUID, datetime]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -18,12 +18,6 @@ from tests.lab.faults import injected
 from tests.lab.servers import LabPostgres
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[LabPostgres]:
-    with LabPostgres() as running:
-        yield running
 
 
 @pytest.fixture

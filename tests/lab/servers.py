@@ -34,7 +34,7 @@ class _Server:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it, and return when it answers."""
+        """Start it, and return when it answers. It ends with the thread that calls this."""
         raise NotImplementedError
 
     def __enter__(self) -> Self:
@@ -199,7 +199,7 @@ class LabPostgres(_Server):
         self._made += 1
         name = f"lab{self._made}"
         if self._run("createdb", "-h", str(self.folder), "-U", "dialer", name):
-            raise RuntimeError("createdb failed")
+            raise RuntimeError(f"createdb failed:\n{self.tail()}")
         return f"postgresql+asyncpg://dialer@/{name}?host={self.folder}"
 
 

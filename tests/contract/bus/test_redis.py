@@ -14,8 +14,10 @@ from redis.asyncio import Redis
 
 from dialer.domain.errors import Unavailable
 from dialer.live.feed import KEPT, Missed, Seq
+from dialer.live.redis_gateway import RedisGateway
 from dialer.live.redis_tail import Tail
 from tests.contract.bus.rig import TOPIC, Rig, numbers, redis_bus, redis_rig
+from tests.lab.faults import injected
 from tests.lab.process import until
 from tests.lab.servers import LabRedis
 
@@ -245,6 +247,61 @@ async def test_what_the_caller_gave_up_is_not_carried_out_later(
     assert done == ["in time"]
 
 
+async def test_a_command_whose_caller_died_while_redis_stood_still_is_not_carried_out_late(
+    two: Rig, server: LabRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It lies in the socket of Redis until that goes on, and then it is too late for it."""
+    done: list[str] = []
+
+    async def handler(command: str, payload: Payload) -> Payload:
+        done.append(command)
+        return {}
+
+    await two.elsewhere.gateway.serve(two.pool, handler)
+    gateway = two.here.gateway
+    assert isinstance(gateway, RedisGateway)
+    real = gateway._deadline
+
+    async def then_redis_stands_still(timeout: float) -> int:
+        until = await real(timeout)
+        server.send(signal.SIGSTOP)
+        injected("Redis: standing still in a command")
+        return until
+
+    monkeypatch.setattr(gateway, "_deadline", then_redis_stands_still)
+    try:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):  # nobody is left who could withdraw it
+                await gateway.call(two.pool, "late", {}, timeout=0.2)
+        await asyncio.sleep(1.5)  # beyond what it was good for
+    finally:
+        server.send(signal.SIGCONT)
+    monkeypatch.undo()
+    await gateway.call(two.pool, "in time", {})
+    assert done == ["in time"]
+
+
+async def test_an_emptied_redis_never_says_that_a_command_was_not_carried_out(
+    two: Rig, raw: Redis
+) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def handler(command: str, payload: Payload) -> Payload:
+        begun.set()
+        await go_on.wait()
+        return {}
+
+    await two.elsewhere.gateway.serve(two.pool, handler)
+    asked = asyncio.create_task(two.here.gateway.call(two.pool, "x", {}, timeout=0.3))
+    await begun.wait()
+    await raw.flushall()
+    injected("Redis: emptied in a command")
+    with pytest.raises(Unavailable) as told:
+        await asked
+    assert "it was not carried out" not in told.value.detail
+    go_on.set()
+
+
 async def test_a_message_that_is_none_silences_nothing(two: Rig, raw: Redis) -> None:
     watch = two.elsewhere.feed.watch("live:1")
     await raw.publish("dialer:live", b"\xff\xfe nonsense")
@@ -260,6 +317,7 @@ async def test_a_user_with_the_rights_of_the_page_works_and_a_wrong_password_is_
     await raw.execute_command(
         "ACL", "SETUSER", "dialer", "on", ">se:cret", "~dialer:*", "&dialer:*",
         "+@connection", "+@pubsub", "+xadd", "+xread", "+xrange", "+xrevrange", "+expire", "+set",
+        "+del", "+time", "+multi", "+exec",
     )  # fmt: skip
     place = server.url.removeprefix("unix://")
     async with redis_rig(f"unix://dialer:se%3Acret@{place}") as rig:

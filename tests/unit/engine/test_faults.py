@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +12,7 @@ import pytest
 from dialer.domain.agent import AgentState
 from dialer.domain.errors import Unavailable
 from dialer.domain.lead import LeadState
-from dialer.domain.work import DispositionWrite, LeadMove
+from dialer.domain.work import DispositionWrite, LeadMove, StoreInTrouble
 from dialer.engine.settings import EngineSettings
 from dialer.engine.writer import LeftBehind
 from telephony.events import CallAnswered, CallBridged, CallEnd, LegParked
@@ -301,6 +302,9 @@ async def test_answers_of_the_database_that_get_lost(step: str, logs: Any) -> No
     assert len(lost) == 3
     assert len(pool.dialed()) == 6  # each once
     await pool.quiet()
+    await pool.until(lambda: not pool.engine.placer.uncertain)
+    # Also what was committed without our knowing, and never dialed, is in the books.
+    assert pool.engine.campaigns[campaign].ledger.outcomes == Counter(pool.outcomes())
     await pool.stop()
     check(pool)
 
@@ -323,6 +327,32 @@ async def test_one_impossible_write_does_not_hold_up_the_others(logs: Any) -> No
     await asyncio.wait_for(pool.written(), 10)
     assert pool.engine.writer.refused == 1 and pool.engine.writer.healthy
     assert len(pool.store.rows.do_not_call) == 1
+    await pool.stop()
+    check(pool)
+
+
+async def test_a_full_disk_costs_no_write_however_long_it_is_full(logs: Any) -> None:
+    """A store in trouble may well answer: nothing that it cannot take now is given up for that."""
+    logs.expect("write_failed", "tick_failed", "claim_failed")
+    pool, (agent,) = await _ringing(1, Behaviour(delay=2.0, talk=5.0))
+    await pool.until(lambda: pool.state(agent) is AgentState.WRAP_UP)
+    await pool.written()
+    real, full = pool.store.write, True
+
+    async def write(lease: Any, batch: Any) -> None:
+        if full and batch:
+            raise StoreInTrouble("the disk is full")
+        await real(lease, batch)
+
+    pool.store.write = write  # type: ignore[method-assign]
+    call = pool.person(agent).last_call
+    assert call is not None
+    await pool.does(agent, "disposition", call_id=call.key, code="sale", then="pause")
+    await pool.reach(pool.now + 60)
+    assert not pool.engine.gate.open and pool.store.rows.dispositions == {}
+    full = False
+    await pool.written()
+    assert len(pool.store.rows.dispositions) == 1 and pool.engine.writer.refused == 0
     await pool.stop()
     check(pool)
 
