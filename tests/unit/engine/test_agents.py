@@ -287,14 +287,17 @@ async def test_signing_out_while_the_phone_rings_leaves_no_leg() -> None:
     check(pool)
 
 
-async def test_a_phone_given_up_on_that_comes_up_later_is_put_down() -> None:
+async def test_a_phone_that_rings_after_a_lost_answer_is_the_agents() -> None:
+    """Whether it was called only the node knows; once it is up, the agent is at it."""
     pool = Pool()
     agent = pool.agent(pool.campaign())
     await pool.start()
     pool.phones[pool.store.agents[agent].endpoint] = Behaviour(delay=3.0)
     pool.process.switch().lose_answer()
     await pool.does(agent, "sign_in")
-    await pool.until(lambda: pool.state(agent) is AgentState.SIGNED_OUT)
+    await pool.until(lambda: pool.state(agent) is AgentState.PAUSED)
+    assert len(pool.nodes["n1"].channels) == 1
+    await pool.does(agent, "sign_out")
     await pool.reach(pool.now + 10)
     assert pool.nodes["n1"].channels == {}
     await pool.stop()
