@@ -34,6 +34,7 @@ from dialer.engine.lines import Lines
 from dialer.engine.permission import Permission
 from dialer.engine.pool import PoolEngine
 from dialer.engine.settings import EngineSettings
+from dialer.engine.tasks import TaskGroup
 from dialer.engine.timing import Timing
 from dialer.engine.writer import LeftBehind
 from dialer.jobs.partitions import keep_partitions
@@ -47,6 +48,7 @@ from dialer.store.database import Database, upgrade
 from dialer.store.pool_store import SqlPoolStore
 from telephony.ami import AmiAccount, AmiSwitch
 from telephony.clock import SystemClock
+from telephony.events import NodeUp, SwitchEvent
 from telephony.nodes import Switchboard
 from telephony.provision.phones import Phone, write_phones
 from telephony.records import CelFiles
@@ -93,6 +95,9 @@ class Runtime:
             token_seconds=settings.token_seconds,
             clock=self.clock,
         )
+        self._errands = TaskGroup(lambda name, error: None)  # short ones; none of them is a loop
+        self._phones_unread: set[str] = set()  # nodes whose phones were written meanwhile
+        self.switchboard.listen(self._on_event)
         self.pools = Pools(
             self.database,
             gateway=self.gateway,
@@ -209,10 +214,22 @@ class Runtime:
             return
         fenced = [replace(phone, permit=found.phones_permit) for phone in phones]
         await asyncio.to_thread(write_phones, found.phones_file, fenced)
+        await self._read_phones(node)
+
+    async def _read_phones(self, node: str) -> None:
+        """Have Asterisk read its phones; one that is away is asked when it is back."""
+        self._phones_unread.add(node)
+        if node in self.switchboard.down():
+            return
         try:
             await self.switchboard.switch(node).reload_phones()
+            self._phones_unread.discard(node)
         except SwitchError as error:  # read at the node's next start or reload
             log.warning("phones not reloaded", action="provision_failed", error=str(error))
+
+    def _on_event(self, event: SwitchEvent) -> None:
+        if isinstance(event, NodeUp) and event.node in self._phones_unread:
+            self._errands.spawn(self._read_phones(event.node), name=f"phones-{event.node}")
 
     async def checks(self) -> dict[str, Any]:
         """For /readyz: each part's state, 'ok' or what is wrong."""
@@ -253,6 +270,7 @@ class Runtime:
         """Drain the engines, then let go of everything."""
         await self.pools.stop()
         await self.bus.settled()
+        await self._errands.cancel()
         await self.tasks.stop()
         await self.bus.close()
         await self.switchboard.stop()

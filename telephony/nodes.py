@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 
 from telephony.events import NodeDown, NodeUp, SwitchEvent
@@ -18,6 +19,7 @@ class Switchboard:
     def __init__(self, makers: Mapping[str, Callable[[EventSink], Switch]]) -> None:
         self._sinks: list[EventSink] = []
         self._changed = asyncio.Event()
+        self._down_since: dict[str, float] = {}  # by the loop's clock
         self._switches = {name: make(self._on_event) for name, make in makers.items()}
 
     @property
@@ -45,6 +47,8 @@ class Switchboard:
         self._sinks.remove(sink)
 
     async def start(self) -> None:
+        now = asyncio.get_running_loop().time()
+        self._down_since = dict.fromkeys(self._switches, now)
         for switch in self._switches.values():
             await switch.start()
 
@@ -58,8 +62,23 @@ class Switchboard:
             self._changed.clear()
             await self._changed.wait()
 
+    async def settled(self, patience: float) -> None:
+        """Return when every node is up, or has been away for `patience` seconds: who was given that
+        long is not waited for again."""
+        loop = asyncio.get_running_loop()
+        while down := self.down():
+            since = min(loop.time() - self._down_since.get(name, 0.0) for name in down)
+            if since >= patience:
+                return
+            self._changed.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(patience - since):
+                    await self._changed.wait()
+
     def _on_event(self, event: SwitchEvent) -> None:
         if isinstance(event, (NodeUp, NodeDown)):
             self._changed.set()
+        if isinstance(event, NodeDown):
+            self._down_since[event.node] = asyncio.get_running_loop().time()
         for sink in self._sinks:
             sink(event)

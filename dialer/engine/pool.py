@@ -198,7 +198,7 @@ class PoolEngine:
 
     async def start(self) -> None:
         """Own the pool, reconcile, and run. Returns when the engine is dialing."""
-        await self.lease.acquire(poll=self._settings.lease / 5)
+        await self.lease.acquire(poll=self._settings.lease / 10)
         self.tasks.loop(self.lease.keep(), name="lease", returns=True)
         self.tasks.loop(self._watch_lease(), name="lease-watch", returns=True)
         self.tasks.loop(self.writer.run(), name="writer")
@@ -328,13 +328,11 @@ class PoolEngine:
         self._abort("the lease was lost")
 
     async def _wait_for_nodes(self) -> None:
-        try:
-            async with asyncio.timeout(self._settings.node_wait):
-                await self._switchboard.all_up()
-        except TimeoutError:
-            log.warning(
-                "started without all nodes", action="nodes_missing", down=self._switchboard.down()
-            )
+        await self._switchboard.settled(self._settings.node_wait)
+        if down := self._switchboard.down():
+            log.warning("started without all nodes", action="nodes_missing", down=down)
+            for node in down:
+                self._downtime.began(node)
 
     # -- what happens -----------------------------------------------------------------------------
 
@@ -370,7 +368,10 @@ class PoolEngine:
 
     def _node_lost(self, node: str) -> None:
         if not self.stopped.is_set() and self.lease.held:
+            log.warning("node given up", action="node_given_up", node=node)
             self.desk.node_lost(node)
+            gone = self._recovery.node_gone(node, self._settings.record_waits)
+            self.tasks.spawn(gone, name=f"node-gone-{node}")
 
     def _concluded(self, call: Call, outcome: Any, event: CallEnded) -> None:
         self._lines.report(call.trunk, outcome, tech_cause=event.tech_cause)

@@ -14,7 +14,7 @@ import structlog
 
 from dialer.domain.work import OpenAttempt, PoolStore
 from dialer.engine.agents import AgentDesk, agent_of_leg
-from dialer.engine.calls import CallDesk
+from dialer.engine.calls import CallDesk, lost
 from dialer.engine.hangups import HangUps
 from dialer.engine.reconcile import Found, conclude, reconcile
 from dialer.engine.router import Router
@@ -89,6 +89,16 @@ class Recovery:
             self._away.discard(node)
             await self._bring_in_line(self._unseen.pop(node, []), here, ())
         await self._sweep(here)
+
+    async def node_gone(self, node: str, waits: Sequence[float]) -> None:
+        """A node stayed away: its calls end as Asterisk's records tell, where these can be read,
+        and as unknown otherwise. What still lives there when it is back is ended then."""
+        if unseen := self._unseen.pop(node, []):
+            await self._bring_in_line(unseen, (), ())
+        at = self._clock.monotonic()
+        here = [call for call in self._calls.calls.values() if call.node == node]
+        ends = (self.look_up(lost(call, node=node, at=at), waits) for call in here)
+        await asyncio.gather(*ends)
 
     async def look_up(self, event: CallEnded, waits: Sequence[float]) -> None:
         """A call that ended while the link was away, or that we did not see all of: Asterisk's own

@@ -9,10 +9,11 @@ from telephony.nodes import Switchboard
 
 
 def node_for(agent: Agent, desk: AgentDesk, switchboard: Switchboard) -> str:
-    """The agent's own node, else the one with the fewest legs of those that are up."""
-    if agent.view.node:
-        return agent.view.node
+    """The agent's own node, else (it is away, or there is none) the one with the fewest legs of
+    those that are up: every node knows every phone."""
     nodes = [s.node for s in switchboard.up()] or list(switchboard.names)
+    if agent.view.node in nodes:
+        return agent.view.node
     if not nodes:
         raise Unavailable("there is no Asterisk node")
     legs = {n: sum(a.leg_node == n for a in desk.signed_in()) for n in nodes}

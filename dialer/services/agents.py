@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -78,12 +79,12 @@ class Agents:
         campaigns: Sequence[UUID],
     ) -> MadeAgent:
         """An agent with phone and, given a login, account. A phone with a contact needs no
-        password: it is called where it is."""
+        password: it is called where it is. Without a `node` it is the one with the fewest agents.
+        """
         if (login is None) != (password is None):
             raise Invalid("login and password belong together")
         if node and node not in self._nodes:
             raise NotFound("no such Asterisk node")
-        where = node or (self._nodes[0] if self._nodes else "")
         agent_id, account_id = self._new_id(), self._new_id()
         phone_password = "" if contact else new_password()
         account = None
@@ -93,6 +94,7 @@ class Agents:
             pools = await admin.pools(connection, client_id)
             if account is not None:
                 await admin.add_account(connection, account)
+            where = node or await self._emptiest(connection)
             await admin.add_agent(
                 connection,
                 {
@@ -108,10 +110,15 @@ class Agents:
                 },
             )
             await admin.assign(connection, client_id, agent_id, campaigns)
-        if where:
-            await self.provision(where)
+        await self.provision()
         await self.tell_pools([pools[0]["id"]], "pool.refresh", {})
         return MadeAgent(agent_id, where, phone_password)
+
+    async def _emptiest(self, connection: Any) -> str:
+        if len(self._nodes) < 2:
+            return next(iter(self._nodes), "")
+        counts = await directory.agents_by_node(connection)
+        return min(self._nodes, key=lambda node: counts.get(node, 0))
 
     async def assign(self, client_id: UUID, agent_id: UUID, campaign_ids: Sequence[UUID]) -> None:
         async with self._db.begin() as connection:
@@ -160,8 +167,8 @@ class Agents:
                 "agent.sign_out",
                 {"agent_id": str(agent_id), "reason": "disabled"},
             )
-        if disabled is not None and row["node"]:
-            await self.provision(row["node"])
+        if disabled is not None:
+            await self.provision()
         await self.tell_pools([row["pool_id"]], "pool.refresh", {})
         return row
 
@@ -175,8 +182,7 @@ class Agents:
                 "agent.sign_out",
                 {"agent_id": str(row["id"]), "reason": "disabled"},
             )
-            if row["node"]:
-                await self.provision(row["node"])
+            await self.provision()
 
     async def new_phone_password(
         self, client_id: UUID, agent_id: UUID, *, who: str
@@ -190,8 +196,7 @@ class Agents:
             values = {"phone_password": password}
             await directory.change_agent(connection, client_id, agent_id, values)
             await self._note(connection, client_id, who, "agent.phone_password", agent_id)
-        if row["node"]:
-            await self.provision(row["node"])
+        await self.provision()
         return {**row, "phone_password": password}
 
     async def _note(
@@ -209,13 +214,13 @@ class Agents:
             },
         )
 
-    async def provision(self, node: str) -> None:
-        """Write all phones of a node and have Asterisk read them."""
+    async def provision(self) -> None:
+        """Write all phones for every node and have Asterisk read them: a phone is called by
+        another node when its own one is away."""
         async with self._db.begin() as connection:
-            rows = await directory.phones(connection, node)
-        await self._provision(
-            node, [Phone(r["endpoint"], r["phone_password"], r["contact"]) for r in rows]
-        )
+            rows = await directory.phones(connection)
+        phones = [Phone(r["endpoint"], r["phone_password"], r["contact"]) for r in rows]
+        await asyncio.gather(*(self._provision(node, phones) for node in self._nodes))
 
     async def tell_pools(
         self, pool_ids: Sequence[UUID], command: str, payload: Mapping[str, Any]

@@ -130,14 +130,18 @@ async def unlink(
     return bool(done.rowcount)
 
 
-async def phones(connection: AsyncConnection, node: str) -> Found:
-    """A node's phones: those of disabled accounts may not register any more."""
+async def phones(connection: AsyncConnection) -> Found:
+    """All phones: those of disabled accounts may not register any more."""
     query = (
         sa.select(t.agent.c.endpoint, t.agent.c.phone_password, t.agent.c.contact)
         .outerjoin(t.account, t.account.c.id == t.agent.c.account_id)
-        .where(
-            t.agent.c.node == node, sa.func.coalesce(t.account.c.disabled, sa.false()).is_(False)
-        )
+        .where(sa.func.coalesce(t.account.c.disabled, sa.false()).is_(False))
         .order_by(t.agent.c.name)
     )
     return await _rows(connection, query)
+
+
+async def agents_by_node(connection: AsyncConnection) -> dict[str, int]:
+    """How many agents have their phone at each Asterisk node."""
+    query = sa.select(t.agent.c.node, sa.func.count()).group_by(t.agent.c.node)
+    return {str(row[0]): int(row[1]) for row in await connection.execute(query)}

@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 
 from dialer.domain.agent import AgentState
+from dialer.domain.campaign import DialMode
 from dialer.domain.errors import Unavailable
 from dialer.domain.lead import LeadState
 from dialer.domain.work import DispositionWrite, LeadMove, StoreInTrouble
@@ -201,6 +202,32 @@ async def test_waiting_agents_of_a_node_that_stays_away_are_called_from_another(
     pool.nodes["n1"].boot()
     await pool.reach(pool.now + 5)
     assert pool.nodes["n1"].channels == {}
+    await pool.stop()
+    check(pool)
+
+
+async def test_calls_of_a_node_that_never_comes_back_end_as_unknown_in_bounded_time() -> None:
+    pool = Pool(nodes=("n1", "n2"))
+    campaign = pool.campaign(DialMode.RATIO, dial_ratio=2.0, target_abandon=1.0, ring_timeout=60.0)
+    agents = pool.agents(4, campaign)
+    await pool.start()
+    await pool.sign_in(*agents)
+    pool.leads(campaign, *[Behaviour(delay=1.0, talk=300.0)] * 4, *[Behaviour(delay=50.0)] * 4)
+    await pool.refresh()
+    await pool.until(
+        lambda: {bool(c.connected) for c in pool.calls if c.node == "n1"} == {True, False}
+    )
+    lost = [call.key for call in pool.calls if call.node == "n1"]
+    pool.nodes["n1"].crash()
+    down = pool.now
+    await pool.until(lambda: not any(call.node == "n1" for call in pool.calls))
+    waits = sum(pool.settings.record_waits)
+    assert pool.now == pytest.approx(down + pool.settings.leg_grace + waits, abs=0.3)
+    await pool.written()
+    rows = {str(row.new.id): row for row in pool.store.attempts.values()}
+    assert len(lost) >= 2 and all(rows[key].outcome is not None for key in lost)
+    assert pool.process.lines.trunks["t-n1"].used == 0
+    assert all(pool.person(a).leg_node == "n2" or not pool.person(a).leg_id for a in agents)
     await pool.stop()
     check(pool)
 

@@ -18,7 +18,7 @@ from dialer.engine.settings import EngineSettings
 from telephony.events import CallEnd
 from telephony.twin import Behaviour
 from tests.unit.engine.evidence import check
-from tests.unit.engine.pool import Pool
+from tests.unit.engine.pool import Pool, Process
 
 pytestmark = [pytest.mark.unit, pytest.mark.looptime(start=0)]
 
@@ -183,6 +183,48 @@ async def test_a_node_that_is_away_at_the_takeover_is_judged_when_it_is_back() -
     assert pool.outcomes() == ["ended_by_customer"] * 2
     await pool.stop()
     check(pool)
+
+
+async def test_a_node_that_is_away_at_the_takeover_and_never_comes_back_is_given_up() -> None:
+    pool = Pool(
+        nodes=("n1", "n2"),
+        settings=EngineSettings(lease=3.0, lease_margin=1.0, node_wait=2.0, leg_grace=10.0),
+    )
+    campaign = pool.campaign()
+    agents = pool.agents(2, campaign)
+    await pool.start()
+    await pool.sign_in(*agents)
+    pool.leads(campaign, *[Behaviour(delay=1.0, talk=60.0)] * 2)
+    await pool.refresh()
+    await pool.until(lambda: all(pool.state(a) is AgentState.ON_CALL for a in agents))
+    await pool.crash()
+    pool.nodes["n1"].crash()
+    await pool.start("two")
+    assert pool.outcomes().count("") == 2
+    begun = pool.now
+    await pool.until(lambda: pool.outcomes().count("") == 1)
+    assert pool.now - begun <= 12
+    await pool.until(lambda: pool.outcomes().count("") == 0)
+    await pool.stop()
+    check(pool)
+
+
+async def test_a_takeover_does_not_wait_for_a_node_that_has_been_away_for_long() -> None:
+    pool = Pool(nodes=("n1", "n2"), settings=EngineSettings(lease=3.0, lease_margin=1.0))
+    agent = pool.agent(pool.campaign())
+    await pool.start()
+    await pool.sign_in(agent)
+    pool.nodes["n1"].crash()
+    heir = Process(pool, "two", None)
+    await heir.board.start()
+    standing = asyncio.ensure_future(heir.engine.start())
+    await pool.reach(pool.now + pool.settings.node_wait)
+    await pool.crash()
+    begun = pool.now
+    await standing
+    assert pool.now - begun <= pool.settings.lease + 1.0
+    pool.processes.append(heir)
+    await pool.stop()
 
 
 async def test_asterisk_and_dialer_die_together() -> None:
