@@ -236,6 +236,9 @@ class OpenAttempt:
     attempts: int
     was: LeadState = LeadState.NEW  # the lead, before it was claimed
     callback_agent: UUID | None = None
+    mode: str = ""
+    name: str = ""  # the person's, with their attributes: for the screen
+    attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,7 +318,13 @@ class PoolStore(Protocol):
 
     async def renew(self, lease: Lease) -> Lease: ...
 
-    async def release(self, lease: Lease) -> None: ...
+    async def release(self, lease: Lease, *, handover: Mapping[str, Any] | None = None) -> None:
+        """Give it up. `handover`: kept for the next owner."""
+        ...
+
+    async def take_handover(self, lease: Lease) -> Mapping[str, Any] | None:
+        """What the owner just before this one left, once."""
+        ...
 
     async def load(self, pool_id: UUID) -> PoolView: ...
 
@@ -366,7 +375,11 @@ class PoolStore(Protocol):
         Raises StoreInTrouble where the batch is not to blame."""
         ...
 
-    async def open_attempts(self, pool_id: UUID) -> list[OpenAttempt]: ...
+    async def open_attempts(
+        self, pool_id: UUID, *, ended: Collection[UUID] = ()
+    ) -> list[OpenAttempt]:
+        """Those without an outcome; or instead those named, that have one."""
+        ...
 
     async def attempts_of_pool(self, pool_id: UUID, ids: Sequence[UUID]) -> frozenset[UUID]:
         """Those ids that are attempts of this pool, ended or not: whose channels may be swept."""

@@ -323,9 +323,16 @@ class AgentDesk:
         agent.leg_parked = parked
         self.move(agent, AgentEvent.LEG_PARKED, reason="dialer restarted")
 
+    def hold_leg(self, agent: Agent, leg_id: str, *, node: str, parked: bool) -> None:
+        """A phone that the owner before us called."""
+        agent.leg_id, agent.leg_node, agent.leg_parked = leg_id, node, parked
+        self._by_leg[leg_id] = agent
+
     def adopt_conversation(self, agent: Agent, call: Call) -> None:
         """The agent was talking to this person all the while."""
         agent.call, agent.leg_parked = call, False
+        if agent.state is AgentState.ON_CALL:  # as we were told at the handover
+            return
         self.move(agent, AgentEvent.DIAL, reason="dialer restarted", campaign_id=call.campaign_id)
         self.move(agent, AgentEvent.CONNECT, reason="dialer restarted")
 
@@ -339,6 +346,11 @@ class AgentDesk:
         for agent in self.signed_in():
             if agent.leg_node == node and agent.leg_id:
                 self.leg_ended(agent.leg_id, cause="node lost")
+
+    def call_again_soon(self, agent: Agent) -> None:
+        """A lost phone that is not being called at this moment."""
+        agent.leg_lost_at = self._clock.monotonic()
+        self.later(agent, 1.0, self._call_again)
 
     def _call_again(self, agent: Agent) -> None:
         self._call_leg(agent, self._node_for(agent))

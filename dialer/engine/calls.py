@@ -81,10 +81,13 @@ class CallDesk:
     def of_campaign(self, campaign_id: UUID) -> list[Call]:
         return [c for c in self.calls.values() if c.campaign_id == campaign_id]
 
-    async def over(self, deadline: float) -> None:
-        """Return when no call is up, or at this monotonic second."""
+    async def over(self, deadline: float, *, talking: bool = False) -> None:
+        """Return when no call is up, or at this monotonic second. `talking`: when none is but
+        conversations."""
         # Calls end by events of many kinds; polling for a bounded time is the simple way.
-        while self.calls and self._clock.monotonic() < deadline:  # noqa: ASYNC110
+        while self._clock.monotonic() < deadline:
+            if not any(not (talking and call.connected) for call in self.calls.values()):
+                return
             await asyncio.sleep(0.05)
 
     # -- events -----------------------------------------------------------------------------------
@@ -352,19 +355,20 @@ class CallDesk:
         if talked or agent.state in (AgentState.ON_CALL, AgentState.CONSULTING):
             agent.call, agent.last_call, agent.disposed = None, call, False
             self._desk.move(agent, AgentEvent.CALL_ENDED, campaign_id=call.campaign_id)
-            self._start_wrap_up(agent, call)
+            self.start_wrap_up(agent, call)
         elif agent.state is AgentState.DIALING:
             agent.call, agent.last_call, agent.disposed = None, call, False
             self._router.stop_ringing(agent)
             self._desk.move(agent, AgentEvent.DIAL_FAILED, campaign_id=call.campaign_id)
-            self._start_wrap_up(agent, call)
+            self.start_wrap_up(agent, call)
         elif agent.state is AgentState.RESERVED:
             self._desk.released(agent)
 
-    def _start_wrap_up(self, agent: Agent, call: Call) -> None:
+    def start_wrap_up(self, agent: Agent, call: Call, *, passed: float = 0.0) -> None:
+        """`passed`: seconds of it that are over."""
         limit = self.settings_of(call).wrap_up
         if limit > 0:
-            self._desk.later(agent, limit, self._wrap_up_over)
+            self._desk.later(agent, max(limit - passed, 0.0), self._wrap_up_over)
 
     def _wrap_up_over(self, agent: Agent) -> None:
         if agent.state is AgentState.WRAP_UP:

@@ -30,6 +30,7 @@ class Gate:
         self._lease, self._writer, self._switchboard = lease, writer, switchboard
         self._heartbeat, self._hold = heartbeat, hold
         self.stopping = False
+        self.leaving = False  # all is told: nothing may change any more
         self.stale = ""  # what makes us doubt what we know
         self._busy = 0
         self._idle = asyncio.Event()
@@ -83,5 +84,7 @@ class Gate:
         """Raise Unavailable when a command (one that places a call) cannot be carried out."""
         if not self._lease.held:
             raise Unavailable("the pool has another owner")
+        if self.leaving:
+            raise Unavailable("the pool is being handed to another dialer")
         if placing and not self.open:
             raise Unavailable(f"no calls can be placed at the moment: {self.why}")

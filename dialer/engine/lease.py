@@ -7,6 +7,9 @@ The database judges expiry by its own clock. The owner judges by a monotonic dea
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Mapping
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -38,6 +41,11 @@ class LeaseKeeper:
         self._deadline = 0.0
         self.lease: Lease | None = None
         self.lost = asyncio.Event()
+        self._freed = asyncio.Event()
+
+    def freed(self) -> None:
+        """Somebody gave a pool up: ask now."""
+        self._freed.set()
 
     @property
     def current(self) -> Lease:
@@ -56,8 +64,9 @@ class LeaseKeeper:
         )
 
     async def acquire(self, *, poll: float) -> Lease:
-        """Wait until the lease is ours, asking every `poll` seconds."""
+        """Wait until the lease is ours, asking every `poll` seconds and whenever one is freed."""
         while True:
+            self._freed.clear()
             asked = self._clock.monotonic()
             lease = await self._store.acquire(
                 self._pool_id, owner=self._owner, seconds=self._seconds
@@ -67,7 +76,9 @@ class LeaseKeeper:
                 self._deadline = asked + self._seconds - self._margin
                 log.info("pool owned", action="lease_acquired", epoch=lease.epoch)
                 return lease
-            await asyncio.sleep(poll)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(poll):
+                    await self._freed.wait()
 
     async def keep(self) -> None:
         """Renew at a third of the lease until it is lost; then set `lost` and return."""
@@ -78,15 +89,18 @@ class LeaseKeeper:
                 break
             await asyncio.sleep(max(min(wait, left), 0.001))
             asked = self._clock.monotonic()
-            if self.lease is None:
+            held = self.lease
+            if held is None:
                 return  # given up by ourselves
             if asked >= self._deadline:
                 break
             try:
                 async with asyncio.timeout(self._deadline - asked):
-                    lease = await self._store.renew(self.lease)
+                    lease = await self._store.renew(held)
                 if self.lost.is_set() or self._clock.monotonic() >= self._deadline:
                     break  # an answer after the deadline: what happened meanwhile was not heard
+                if self.lease is not held:
+                    return  # given up while the answer was on its way
                 self.lease, self._deadline = lease, asked + self._seconds - self._margin
                 wait = self._seconds / 3
             except LeaseLost:
@@ -116,8 +130,8 @@ class LeaseKeeper:
         """Seconds since the last proof of ownership was asked for."""
         return self._clock.monotonic() - (self._deadline - self._seconds + self._margin)
 
-    async def release(self) -> None:
-        """Give the pool up, so that another owner need not wait."""
+    async def release(self, *, handover: Mapping[str, Any] | None = None) -> None:
+        """Give the pool up, so that another owner need not wait. `handover`: what they are told."""
         lease, self.lease = self.lease, None
         if lease is not None and not self.lost.is_set():
-            await self._store.release(lease)
+            await self._store.release(lease, handover=handover)

@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from dialer.domain.call import CONNECTED_OUTCOMES, FREE_OUTCOMES, Outcome
@@ -45,6 +46,7 @@ _HISTORY = timedelta(days=31)
 class _PoolLease:
     def __init__(self) -> None:
         self.epoch, self.owner, self.expires = 0, "", 0.0
+        self.handover: tuple[int, Mapping[str, Any]] | None = None
 
 
 class MemoryPoolStore:
@@ -107,9 +109,16 @@ class MemoryPoolStore:
         self._leases[lease.pool_id].expires = self._clock.monotonic() + lease.seconds
         return lease
 
-    async def release(self, lease: Lease) -> None:
+    async def release(self, lease: Lease, *, handover: Mapping[str, Any] | None = None) -> None:
         await self._owned(lease)
-        self._leases[lease.pool_id].owner = ""
+        held = self._leases[lease.pool_id]
+        held.owner, held.handover = "", (lease.epoch, handover) if handover is not None else None
+
+    async def take_handover(self, lease: Lease) -> Mapping[str, Any] | None:
+        await self._owned(lease)
+        held = self._leases[lease.pool_id]
+        left, held.handover = held.handover, None
+        return left[1] if left is not None and left[0] == lease.epoch - 1 else None
 
     async def load(self, pool_id: UUID) -> PoolView:
         await self._asked()
@@ -282,13 +291,14 @@ class MemoryPoolStore:
                     self.campaigns[move.campaign_id] = view.moved(move.state)
         await self._done()
 
-    async def open_attempts(self, pool_id: UUID) -> list[OpenAttempt]:
+    async def open_attempts(
+        self, pool_id: UUID, *, ended: Collection[UUID] = ()
+    ) -> list[OpenAttempt]:
         await self._asked()
-        return [self._open(a) for a in self.attempts.values() if self._is_open(a, pool_id)]
-
-    @staticmethod
-    def _is_open(attempt: AttemptRow, pool_id: UUID) -> bool:
-        return attempt.pool_id == pool_id and attempt.outcome is None
+        mine = [a for a in self.attempts.values() if a.pool_id == pool_id]
+        if ended:
+            return [self._open(a) for a in mine if a.new.id in ended and a.outcome is not None]
+        return [self._open(a) for a in mine if a.outcome is None]
 
     def _open(self, row: AttemptRow) -> OpenAttempt:
         new, lead, counts = row.new, self.leads[row.new.lead_id], self._counts(row.new.lead_id)
@@ -300,7 +310,8 @@ class MemoryPoolStore:
             connected_at=row.fields.get("connected_at"),
             agent_id=row.fields.get("agent_id") or new.agent_id,
             outcome_counts=dict(counts), attempts=_attempts(counts),
-            was=_was(lead.reason), callback_agent=lead.callback_agent,
+            was=_was(lead.reason), callback_agent=lead.callback_agent, mode=new.mode,
+            name=lead.lead.name, attributes=lead.lead.attributes,
         )  # fmt: skip
 
     async def attempts_of_pool(self, pool_id: UUID, ids: Sequence[UUID]) -> frozenset[UUID]:

@@ -213,6 +213,8 @@ class Placer:
             window=view.settings.connect_window,
             analyse=view.settings.analyse and order.agent is None,
             record=view.settings.record,
+            name=lead.name,
+            attributes=lead.attributes,
             attempts_before=lead.attempts,
             outcomes_before=dict(lead.outcome_counts),
             reopened=lead.was is LeadState.DONE,

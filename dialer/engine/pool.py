@@ -27,6 +27,7 @@ from dialer.engine.configuration import Configuration
 from dialer.engine.downtime import Downtime
 from dialer.engine.figures import figures
 from dialer.engine.gate import Gate
+from dialer.engine.handover import hand_over, read_handover
 from dialer.engine.hangups import HangUps
 from dialer.engine.heartbeat import Heartbeat
 from dialer.engine.hopper import Hopper
@@ -206,7 +207,10 @@ class PoolEngine:
         await self._store.unclaim_all(self.lease.current)
         await self.refresh()
         await self._wait_for_nodes()
-        self.found = await self._recovery.run(originate_time=self._settings.originate_time)
+        handed = read_handover(await self._store.take_handover(self.lease.current))
+        self.found = await self._recovery.run(
+            originate_time=self._settings.originate_time, handed=handed
+        )
         if self.stopped.is_set() or self.gate.stopping:
             raise LeaseLost("the pool was lost during the start")
         self._release_gateway = await self._gateway.serve(self.pool_id, self._commands.handle)
@@ -249,6 +253,44 @@ class PoolEngine:
         """Stop originating, let conversations end for a while, write what happened, let go."""
         if self.stopped.is_set():
             return
+        await self._place_no_more()
+        deadline = self._clock.monotonic() + self._settings.drain
+        await self.calls.over(deadline)
+        for call in list(self.calls.calls.values()):
+            self.router.hang_up(call)
+        await self.calls.over(self._clock.monotonic() + self._settings.originate_time)
+        try:
+            if self.lease.held:
+                await self._send_home()
+        finally:
+            await self._finish(reason)
+
+    async def leave(self, *, reason: str = "handed over") -> None:
+        """Give the pool to another dialer that stands in line for it: phones, conversations and
+        agents stay as they are. Calls that are not answered yet are waited for, so that nobody
+        answers while the pool has no owner."""
+        if self.stopped.is_set():
+            return
+        await self._place_no_more()
+        deadline = self._clock.monotonic() + self._settings.drain
+        await self.calls.over(deadline, talking=True)
+        await self.tasks.settle()
+        self.hopper.send_back_all(reason="engine stopping")  # what a late claim brought
+        try:
+            if self.lease.held:
+                await self._release(self._last_words())
+        finally:
+            await self._finish(reason)
+
+    def _last_words(self) -> Mapping[str, Any]:
+        """From here on what happens is the next owner's: they find it out."""
+        self.gate.leaving = True
+        told = hand_over(self.desk, self.calls.calls.values(), put=self._put, clock=self._clock)
+        log.info("handing over", action="handing_over", agents=len(told["agents"]),
+                 calls=len(self.calls.calls))  # fmt: skip
+        return told
+
+    async def _place_no_more(self) -> None:
         self.gate.stopping = True
         try:
             async with asyncio.timeout(self._settings.originate_time):
@@ -258,28 +300,24 @@ class PoolEngine:
         self.hopper.send_back_all(reason="engine stopping")
         for campaign_id in list(self.campaigns):
             self.assisted.withdraw(campaign_id)
-        deadline = self._clock.monotonic() + self._settings.drain
-        await self.calls.over(deadline)
-        for call in list(self.calls.calls.values()):
-            self.router.hang_up(call)
-        await self.calls.over(self._clock.monotonic() + self._settings.originate_time)
-        try:
-            if self.lease.held:
-                await self._hand_over()
-        finally:
-            await self._finish(reason)
 
-    async def _hand_over(self) -> None:
+    async def _send_home(self) -> None:
         """Everybody signed out, everything written, the pool free for the next owner."""
         for agent in self.desk.signed_in():
             agent.call = None
             self.desk.leave_for_shutdown(agent)
         await self.tasks.settle()
         self.hopper.send_back_all(reason="engine stopping")  # what a late claim brought
+        await self._release(None)
+
+    async def _release(self, handover: Mapping[str, Any] | None) -> None:
+        if self._release_gateway is not None:  # no command may change what is written now
+            await self._release_gateway()
+            self._release_gateway = None
         try:
             async with asyncio.timeout(10.0):
                 await self.writer.flushed()
-            await self.lease.release()
+            await self.lease.release(handover=handover)
         except Exception as error:
             log.error(
                 "not handed over",
@@ -338,7 +376,7 @@ class PoolEngine:
 
     def on_event(self, event: SwitchEvent) -> None:
         """The switchboard's sink: synchronous, in order, on the loop."""
-        if self.stopped.is_set() or self.lease.lease is None:
+        if self.stopped.is_set() or self.gate.leaving or self.lease.lease is None:
             return
         if not self.lease.held:
             self.lease.lost.set()  # what was not heard cannot be made up for

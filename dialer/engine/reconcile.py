@@ -52,7 +52,9 @@ def call_of(attempt: OpenAttempt, *, at: float) -> Call:
         number=attempt.number,
         node=attempt.node,
         trunk=attempt.trunk,
-        mode=DialMode.PROGRESSIVE if attempt.agent_id is None else DialMode.MANUAL,
+        mode=DialMode(attempt.mode) if attempt.mode else DialMode.PROGRESSIVE,
+        name=attempt.name,
+        attributes=attempt.attributes,
         intended_at=attempt.intended_at,
         due=at,
         attempts_before=attempt.attempts,
@@ -74,8 +76,10 @@ def reconcile(
     router: Router,
     clock: Clock,
     take_line: Callable[[str], None],
+    rejoin: Callable[[Call], None] = lambda call: None,
 ) -> Found:
-    """Bring memory in line with the network. `channels`: (node, channel) of all nodes."""
+    """Bring memory in line with the network. `channels`: (node, channel) of all nodes. `rejoin`:
+    hears of each attempt's call before it is judged."""
     live = {c.dialer_id: (node, c) for node, c in channels if c.dialer_id and c.kind == "call"}
     legs = {c.dialer_id: (node, c) for node, c in channels if c.dialer_id and c.kind == "leg"}
     by_bridge = {c.bridge_id: leg for leg, (_, c) in legs.items() if c.bridge_id}
@@ -87,6 +91,7 @@ def reconcile(
         call.window, call.record = settings.connect_window, settings.record
         call.analyse = settings.analyse and attempt.agent_id is None
         calls.add(call)
+        rejoin(call)
         take_line(call.trunk)  # given back at its end, which for most of them is now
         _mark(call, attempt, record, clock)
         if record is not None and record.opted_out:

@@ -12,12 +12,15 @@ from uuid import UUID
 
 import structlog
 
+from dialer.domain.call import CallState
 from dialer.domain.work import OpenAttempt, PoolStore
 from dialer.engine.agents import AgentDesk, agent_of_leg
 from dialer.engine.calls import CallDesk, lost
+from dialer.engine.handover import Handed, Resumption
 from dialer.engine.hangups import HangUps
-from dialer.engine.reconcile import Found, conclude, reconcile
+from dialer.engine.reconcile import Found, call_of, conclude, reconcile
 from dialer.engine.router import Router
+from dialer.engine.state import Call
 from telephony.clock import Clock
 from telephony.events import CallEnd, CallEnded, ChannelSnapshot, SwitchEvent
 from telephony.nodes import Switchboard
@@ -52,6 +55,7 @@ class Recovery:
         self._calls, self._desk, self._router, self._clock = calls, desk, router, clock
         self._take_line, self._replay = take_line, replay
         self._early: list[SwitchEvent] | None = []
+        self._resumption = Resumption(None, desk=desk, calls=calls, clock=clock)
         self._away: set[str] = set()  # nodes that we could not look at when we took over
         self._unseen: dict[str, list[OpenAttempt]] = {}  # open attempts of nodes that are away
 
@@ -62,10 +66,12 @@ class Recovery:
         self._early.append(event)
         return True
 
-    async def run(self, *, originate_time: float) -> Found:
-        """At start: adopt what lives, conclude what ended, sweep the rest."""
+    async def run(self, *, originate_time: float, handed: Handed | None = None) -> Found:
+        """At start: adopt what lives, conclude what ended, sweep the rest. `handed`: what the owner
+        before us told as it left."""
         attempts = await self._store.open_attempts(self._pool_id)
-        if attempts:  # what was sent just before the crash may not have a channel yet
+        # What was sent just before a crash may not have a channel yet.
+        if attempts and (handed is None or not handed.settled):
             await asyncio.sleep(originate_time)
         channels: list[tuple[str, ChannelSnapshot]] = []
         away = set(self._switchboard.down())
@@ -75,11 +81,27 @@ class Recovery:
             except SwitchError:
                 away.add(switch.node)
         self._away = away
+        self._resumption = Resumption(handed, desk=self._desk, calls=self._calls, clock=self._clock)
+        described = await self._described(self._resumption.to_describe)
+        self._resumption.begin()
         found = await self._bring_in_line(attempts, channels, away)
+        legs = {c.dialer_id: c.answered for _, c in channels if c.kind == "leg"}
+        self._resumption.finish(legs, away=away, described=described)
         early, self._early = self._early or [], None
         for event in early:
             self._replay(event)
         await self._sweep(channels)
+        return found
+
+    async def _described(self, ids: Sequence[UUID]) -> dict[UUID, Call]:
+        """Calls that are over, for agents who have yet to say how they went."""
+        if not ids:
+            return {}
+        found = {}
+        for attempt in await self._store.open_attempts(self._pool_id, ended=ids):
+            call = found[attempt.id] = call_of(attempt, at=self._clock.monotonic())
+            call.state, call.connected_at = CallState.ENDED, attempt.connected_at
+            call.connected = call.due if attempt.connected_at is not None else 0.0
         return found
 
     async def node_back(self, node: str, channels: Sequence[ChannelSnapshot]) -> None:
@@ -148,6 +170,7 @@ class Recovery:
             router=self._router,
             clock=self._clock,
             take_line=self._take_line,
+            rejoin=self._resumption.rejoin,
         )
         log.info(
             "reconciled",

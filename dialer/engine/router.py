@@ -145,9 +145,9 @@ class Router:
             },
             "customer": {
                 "id": str(call.customer_id),
-                "name": lead.name if lead else "",
+                "name": call.name,
                 "number": call.number,
-                "attributes": dict(lead.attributes) if lead else {},
+                "attributes": dict(call.attributes),
             },
             "lead": {
                 "id": str(call.lead_id),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -40,6 +41,8 @@ class Call:
     window: float = 2.0  # s; of the settings it was placed under, as are:
     analyse: bool = False
     record: bool = False
+    name: str = ""  # the person's, with their attributes: for the screen
+    attributes: Mapping[str, Any] = field(default_factory=dict)
     attempts_before: int = 0
     outcomes_before: dict[str, int] = field(default_factory=dict)
     state: CallState = CallState.INTENDED

@@ -45,6 +45,10 @@ _WAITING = frozenset({LeadState.NEW, LeadState.RETRY, LeadState.CALLBACK})
 _NEAR = timedelta(minutes=10)  # an attempt's id is made when it is intended
 
 
+def _handed(lease: Lease, told: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return {"epoch": lease.epoch, "told": dict(told)} if told is not None else None
+
+
 def _intended(attempt_id: UUID) -> datetime:
     """The time in a version 7 id."""
     return datetime.fromtimestamp((attempt_id.int >> 80) / 1000, UTC)
@@ -87,14 +91,27 @@ class SqlPoolStore:
             )
         return lease
 
-    async def release(self, lease: Lease) -> None:
+    async def release(self, lease: Lease, *, handover: Mapping[str, Any] | None = None) -> None:
         async with self._db.begin() as connection:
             await self._owned(connection, lease)
             await connection.execute(
                 sa.update(t.pool_lease)
                 .where(t.pool_lease.c.pool_id == lease.pool_id)
-                .values(owner="", expires=0.0)
+                .values(owner="", expires=0.0, handover=_handed(lease, handover))
             )
+
+    async def take_handover(self, lease: Lease) -> Mapping[str, Any] | None:
+        row = t.pool_lease
+        async with self._db.begin() as connection:
+            await self._owned(connection, lease)
+            mine = row.c.pool_id == lease.pool_id
+            left = (await connection.execute(sa.select(row.c.handover).where(mine))).scalar()
+            if left is None:
+                return None
+            await connection.execute(sa.update(row).where(mine).values(handover=None))
+        # One who owned it in between and died has made it untrue.
+        told: Mapping[str, Any] = left["told"]
+        return told if left["epoch"] == lease.epoch - 1 else None
 
     async def _owned(self, connection: AsyncConnection, lease: Lease) -> None:
         """Hold the lease's row as it is until this transaction ends; raises LeaseLost."""
@@ -368,21 +385,29 @@ class SqlPoolStore:
         async with self._db.begin() as connection:
             return frozenset((await connection.execute(query)).scalars())
 
-    async def open_attempts(self, pool_id: UUID) -> list[OpenAttempt]:
+    async def open_attempts(
+        self, pool_id: UUID, *, ended: Collection[UUID] = ()
+    ) -> list[OpenAttempt]:
         a = t.attempt
+        query = sa.select(a).where(a.c.pool_id == pool_id)
+        if ended:
+            times = [_intended(i) for i in ended]
+            within = a.c.intended_at.between(min(times) - _NEAR, max(times) + _NEAR)
+            query = query.where(a.c.id.in_(ended), a.c.outcome.is_not(None), within)
+        else:
+            query = query.where(a.c.outcome.is_(None))
+        lead, person = t.lead.c, t.customer.c
         async with self._db.begin() as connection:
-            rows = (
-                await connection.execute(
-                    sa.select(a).where(a.c.pool_id == pool_id, a.c.outcome.is_(None))
-                )
-            ).all()
+            rows = (await connection.execute(query)).all()
             counts = await claims.outcome_counts(connection, [r.lead_id for r in rows])
             leads = {
                 row.id: row
                 for row in await connection.execute(
-                    sa.select(t.lead.c.id, t.lead.c.reason, t.lead.c.callback_agent).where(
-                        t.lead.c.id.in_([r.lead_id for r in rows])
+                    sa.select(
+                        lead.id, lead.reason, lead.callback_agent, person.name, person.attributes
                     )
+                    .join(t.customer, person.id == lead.customer_id)
+                    .where(lead.id.in_([r.lead_id for r in rows]))
                 )
             }
         return [
@@ -404,6 +429,9 @@ class SqlPoolStore:
                 attempts=claims.attempts_of(counts.get(r.lead_id, {})),
                 was=claims.was(leads[r.lead_id].reason),
                 callback_agent=leads[r.lead_id].callback_agent,
+                mode=r.mode,
+                name=leads[r.lead_id].name,
+                attributes=leads[r.lead_id].attributes,
             )
             for r in rows
         ]

@@ -89,6 +89,7 @@ pool_lease = sa.Table(
     sa.Column("epoch", sa.BigInteger, nullable=False),
     _text("owner", 200),
     sa.Column("expires", sa.Float, nullable=False),  # seconds, the database's clock
+    sa.Column("handover", JSON),  # what an owner that stopped left for the next one
 )
 
 agent = sa.Table(
