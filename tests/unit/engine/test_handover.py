@@ -83,6 +83,7 @@ async def test_agents_and_conversations_go_over_as_they_are() -> None:
     sessions = {a: pool.person(a).session_id for a in (talks, wraps, paused, ready)}
 
     assert await _hand_over(pool) < 0.5
+    assert pool.processes[0].engine.writer.backlog == 0  # all is told, nothing is left
 
     assert {a: pool.person(a).session_id for a in sessions} == sessions
     assert pool.state(ready) is AgentState.READY
@@ -163,10 +164,11 @@ async def test_what_ends_between_two_owners_is_found_out() -> None:
 
 async def test_nothing_is_changed_once_everything_is_told() -> None:
     pool, _, (agent,) = await _working()
+    await pool.reach(pool.now + 1.0)
     pool.store.latency = 0.5
     leaving = asyncio.ensure_future(pool.engine.leave())
     await pool.until(lambda: pool.engine.gate.leaving)
-    with pytest.raises(Unavailable):
+    with pytest.raises(Unavailable, match="being handed"):
         await pool.engine._commands.handle(
             "agent.pause", {"agent_id": str(agent), "reason": "late"}
         )
