@@ -44,6 +44,7 @@ class CallEnd(Enum):
     REJECTED = "rejected"
     INVALID_NUMBER = "invalid_number"
     CONGESTION = "congestion"
+    SILENT = "silent"  # the trunk neither rang nor refused: nobody says that it was heard
     CANCELLED = "cancelled"
     REDIRECTED = "redirected"  # a 302: an outcome, never an instruction
     FAILED = "failed"  # no channel was made, or the media could not be agreed

@@ -6,6 +6,8 @@ from telephony.events import CallEnd
 
 _TIMEOUT_REASON = "3"  # OriginateResponse's Reason when Originate's own time-out fired
 
+_NO_RESPONSE = 18  # and 408, which SIP's own timer gives after 32 s without a word
+
 _BY_CAUSE = {
     1: CallEnd.INVALID_NUMBER,  # 404
     17: CallEnd.BUSY,  # 486
@@ -45,18 +47,21 @@ def classify(
     cause: int,
     tech_cause: str,
     reason: str,
+    heard: bool = True,
 ) -> CallEnd:
     """How a call ended. Whether it was ever Up is looked at first: a BYE can carry any cause.
 
     `reason` is OriginateResponse's Reason ('' if none came); `cause` Q.850; `tech_cause` a SIP
-    status such as '486', or ''.
+    status such as '486', or ''. `heard`: the far side rang, or may have while we looked away.
     """
     if answered:
         return CallEnd.HUNG_UP_NEAR if hung_up_by_us else CallEnd.HUNG_UP_FAR
     if cancelled:
         return CallEnd.CANCELLED
     if reason == _TIMEOUT_REASON and cause in (0, 16, 19):
-        return CallEnd.NO_ANSWER
+        return CallEnd.NO_ANSWER if heard else CallEnd.SILENT
+    if cause == _NO_RESPONSE and not heard:
+        return CallEnd.SILENT
     by_sip = _BY_SIP.get(tech_cause)
     if by_sip is not None:
         return by_sip

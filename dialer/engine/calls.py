@@ -48,6 +48,8 @@ from telephony.events import (
 
 log = structlog.get_logger(__name__)
 
+#: s after an INVITE that nobody answered for in which it is still repeated: the phone may yet ring.
+_UNHEARD = 40.0
 _MANUAL = frozenset({DialMode.PREVIEW, DialMode.MANUAL})
 
 
@@ -241,7 +243,7 @@ class CallDesk:
                 message_played=call.message_played or None,
             )
         )
-        self._lead_after(call, outcome)
+        self._lead_after(call, outcome, rest=_UNHEARD if event.end is CallEnd.SILENT else 0.0)
         self._agent_after(call, outcome, now, seen=event.end is not CallEnd.UNKNOWN)
         if call.connected:
             self._ended[call.key] = call
@@ -295,13 +297,14 @@ class CallDesk:
         campaign = self._campaigns.get(call.campaign_id)
         return campaign.view.settings if campaign is not None else CampaignSettings()
 
-    def _lead_after(self, call: Call, outcome: Outcome) -> None:
+    def _lead_after(self, call: Call, outcome: Outcome, *, rest: float = 0.0) -> None:
         step = after_attempt(
             outcome,
             settings=self.settings_of(call),
             attempts=call.attempts_before,
             outcome_counts=call.outcomes_before,
             now=self._clock.now(),
+            rest=rest,
         )
         move = LeadMove(
             call.lead_id,

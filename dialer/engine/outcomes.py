@@ -21,6 +21,7 @@ _UNANSWERED = {
     CallEnd.REJECTED: Outcome.REJECTED,
     CallEnd.INVALID_NUMBER: Outcome.INVALID_NUMBER,
     CallEnd.CONGESTION: Outcome.CONGESTION,
+    CallEnd.SILENT: Outcome.CONGESTION,  # the trunk's failure: it costs the lead no attempt
     CallEnd.CANCELLED: Outcome.CANCELLED,
     CallEnd.REDIRECTED: Outcome.REJECTED,  # the number sends callers elsewhere: not followed
     CallEnd.FAILED: Outcome.FAILED,
@@ -97,8 +98,10 @@ def after_attempt(
     attempts: int,
     outcome_counts: Mapping[str, int],
     now: datetime,
+    rest: float = 0.0,
 ) -> NextStep:
-    """The campaign's retry rules. `attempts` and `outcome_counts` are those *before* this one."""
+    """The campaign's retry rules. `attempts` and `outcome_counts` are those *before* this one;
+    `rest`: seconds in which this call may still reach the phone, whatever the rules."""
     counts = outcome not in FREE_OUTCOMES
     if outcome in (Outcome.ENDED_BY_AGENT, Outcome.ENDED_BY_CUSTOMER):
         # Done until the agent's disposition says otherwise: a crash in wrap-up calls nobody again.
@@ -110,7 +113,7 @@ def after_attempt(
         return NextStep(LeadState.DONE, None, counts, "max_attempts")
     if outcome_counts.get(outcome.value, 0) >= rule.most:
         return NextStep(LeadState.DONE, None, counts, f"{outcome.value}_limit")
-    delay = max(rule.delay, settings.min_gap if counts else 0.0)
+    delay = max(rule.delay, rest, settings.min_gap if counts else 0.0)
     return NextStep(LeadState.RETRY, now + timedelta(seconds=delay), counts, outcome.value)
 
 

@@ -48,7 +48,7 @@ from dialer.engine.writer import BatchWriter, LeftBehind
 from dialer.live.feed import LiveFeed, Publisher, Seq
 from dialer.live.gateway import CommandGateway
 from telephony.clock import Clock
-from telephony.events import CallEnded, LegEnded, NodeDown, NodeUp, SwitchEvent
+from telephony.events import CallEnd, CallEnded, LegEnded, NodeDown, NodeUp, SwitchEvent
 from telephony.nodes import Switchboard
 from telephony.records import CallRecords
 
@@ -412,7 +412,10 @@ class PoolEngine:
             self.tasks.spawn(gone, name=f"node-gone-{node}")
 
     def _concluded(self, call: Call, outcome: Any, event: CallEnded) -> None:
-        self._lines.report(call.trunk, outcome, tech_cause=event.tech_cause)
+        silent = event.end is CallEnd.SILENT
+        self._lines.report(
+            call.trunk, outcome, tech_cause="silence" if silent else event.tech_cause
+        )
         self._lines.release(call.trunk)
         self.ticker.wake()
 

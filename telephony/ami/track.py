@@ -15,6 +15,7 @@ class Track:
     started: bool = False
     answered: bool = False
     progress: Progress | None = None
+    watched: bool = True  # from its Originate on, without a gap
     hung_up: bool = False
     cause: int = 0
     tech_cause: str = ""

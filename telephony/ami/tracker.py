@@ -124,7 +124,7 @@ class Tracker:
     def link_lost(self) -> None:
         """Events were missed: responses that were due will not come any more."""
         for track in self._tracks.values():
-            track.response_due = False
+            track.response_due = track.watched = False
 
     def resynchronise(
         self, channels: Sequence[ChannelSnapshot], *, holding: Collection[str] = ()
@@ -165,7 +165,8 @@ class Tracker:
     def _follow(self, channel: ChannelSnapshot, *, holding: Collection[str]) -> None:
         if not channel.dialer_id or channel.dialer_id != channel.unique_id:
             return
-        track = Track(leg=channel.kind == "leg", started=True, response_due=False)
+        leg = channel.kind == "leg"
+        track = Track(leg=leg, started=True, response_due=False, watched=False)
         track.answered = channel.answered
         track.parked = channel.bridge_id in holding
         self._tracks[channel.unique_id] = track
@@ -408,6 +409,7 @@ class Tracker:
                 cause=track.cause,
                 tech_cause=track.tech_cause,
                 reason=track.reason,
+                heard=track.progress is not None or not track.watched,
             )
         self._tell(
             CallEnded(

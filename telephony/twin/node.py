@@ -143,11 +143,11 @@ class TwinNode:
         call.started = True
         self.dialed.append(request.number)
         self._tell(CallStarted(self.name, self._now(), call.id))
-        if behaviour.delay > 0:
+        if behaviour.delay > 0 and behaviour.end is not CallEnd.SILENT:
             self._tell(CallProgress(self.name, self._now(), call.id, Progress.RINGING))
         loop = asyncio.get_running_loop()
-        if behaviour.delay > request.ring_timeout:
-            late = CallEnd.NO_ANSWER
+        if behaviour.delay > request.ring_timeout or behaviour.end is CallEnd.SILENT:
+            late = behaviour.end if behaviour.end is CallEnd.SILENT else CallEnd.NO_ANSWER
             call.far = loop.call_later(request.ring_timeout, self._end, call, late)
         elif behaviour.end is not None:
             call.far = loop.call_later(behaviour.delay, self._end, call, behaviour.end)

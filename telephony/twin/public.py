@@ -14,6 +14,7 @@ CAUSES: Mapping[CallEnd, tuple[int, str]] = {
     CallEnd.REJECTED: (21, "603"),
     CallEnd.INVALID_NUMBER: (1, "404"),
     CallEnd.CONGESTION: (34, "503"),
+    CallEnd.SILENT: (19, "480"),
     CallEnd.REDIRECTED: (23, "302"),
     CallEnd.FAILED: (0, ""),
     CallEnd.CANCELLED: (16, ""),
@@ -28,7 +29,8 @@ class Behaviour:
     """What one number does when it is called. Times in seconds.
 
     `end` None answers after `delay`; otherwise the call ends so after `delay`. FAILED means that
-    no channel is made. `talk`: the far end hangs up so long after its answer, None never does.
+    no channel is made, SILENT that nothing comes until the caller gives up. `talk`: the far end
+    hangs up so long after its answer, None never does.
     """
 
     end: CallEnd | None = None

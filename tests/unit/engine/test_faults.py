@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
 import pytest
 
 from dialer.domain.agent import AgentState
-from dialer.domain.campaign import DialMode
+from dialer.domain.call import Outcome
+from dialer.domain.campaign import DialMode, RetryRule
 from dialer.domain.errors import Unavailable
 from dialer.domain.lead import LeadState
 from dialer.domain.work import DispositionWrite, LeadMove, StoreInTrouble
 from dialer.engine.settings import EngineSettings
 from dialer.engine.writer import LeftBehind
 from telephony.events import CallAnswered, CallBridged, CallEnd, LegParked
+from telephony.trunks import Breaker
 from telephony.twin import Behaviour
 from tests.unit.engine.evidence import check
 from tests.unit.engine.pool import Pool
@@ -606,5 +609,33 @@ async def test_a_phone_whose_call_was_not_answered_for(lost: str) -> None:
         assert pool.told_agent(agent, "notice")[-1].data["slug"] == "phone-unreachable"
         await pool.sign_in(agent)
     assert len([c for c in pool.nodes["n1"].channels.values() if c.leg]) == 1
+    await pool.stop()
+    check(pool)
+
+
+async def test_a_trunk_that_says_nothing_is_taken_out_and_costs_nobody_an_attempt() -> None:
+    rule = {Outcome.CONGESTION: RetryRule(1.0, 10)}
+    pool = Pool()
+    campaign = pool.campaign(ring_timeout=10.0, max_attempts=1, retries=rule)
+    agents = pool.agents(4, campaign)
+    await pool.start()
+    await pool.sign_in(*agents)
+    pool.leads(campaign, *(Behaviour(CallEnd.SILENT) for _ in range(60)))
+    await pool.refresh()
+    trunk = pool.process.lines.trunks["t-n1"]
+    await pool.until(lambda: trunk.breaker is Breaker.OPEN, within=300)
+    assert len(pool.dialed()) <= trunk.settings.window + len(agents)
+    assert trunk.reason.endswith("silence")
+    for lead in list(pool.people):  # the trunk recovers
+        pool.people[lead] = TALKS
+    await pool.until(lambda: trunk.breaker is Breaker.CLOSED, within=120)
+    await pool.until(lambda: pool.outcomes().count("ended_by_customer") == 60, within=3600)
+    dialed: dict[str, list[float]] = {}
+    for at, number in pool.dialed():
+        dialed.setdefault(number, []).append(at)
+    assert len(dialed) == 60
+    # Asterisk repeats an INVITE that nobody answered for 32 s, also after we gave up.
+    gaps = [b - a for times in dialed.values() for a, b in pairwise(times)]
+    assert gaps and min(gaps) >= 10.0 + 32.0
     await pool.stop()
     check(pool)

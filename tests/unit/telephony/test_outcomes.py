@@ -64,6 +64,27 @@ def test_up_is_looked_at_first(cause: int, tech: str, reason: str, by_us: bool) 
     assert found is (CallEnd.HUNG_UP_NEAR if by_us else CallEnd.HUNG_UP_FAR)
 
 
+@pytest.mark.parametrize(
+    ("cause", "tech", "reason"), [(19, "480", "3"), (0, "", "3"), (18, "408", "0")]
+)
+def test_a_trunk_that_says_nothing_is_no_person_who_does_not_answer(
+    cause: int, tech: str, reason: str
+) -> None:
+    found = [
+        classify(
+            answered=False,
+            hung_up_by_us=False,
+            cancelled=False,
+            cause=cause,
+            tech_cause=tech,
+            reason=reason,
+            heard=heard,
+        )
+        for heard in (False, True)
+    ]
+    assert found == [CallEnd.SILENT, CallEnd.NO_ANSWER]
+
+
 def test_cancelled_by_us_while_ringing() -> None:
     found = classify(
         answered=False, hung_up_by_us=True, cancelled=True, cause=16, tech_cause="", reason="0"

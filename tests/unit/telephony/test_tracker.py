@@ -17,6 +17,7 @@ from telephony.events import (
     CallEnd,
     CallEnded,
     CallUnbridged,
+    ChannelSnapshot,
     LegParked,
     RecordingEnded,
     SwitchEvent,
@@ -71,7 +72,7 @@ LIVES: dict[CallEnd, Sequence[Fields]] = {
     CallEnd.BUSY: (
         newchannel("c"), response("c", success=False, reason=0), hangup("c", 17, "486"),
     ),
-    CallEnd.NO_ANSWER: (
+    CallEnd.SILENT: (
         newchannel("c"), response("c", success=False, reason=3), hangup("c", 16),
     ),
     CallEnd.HUNG_UP_NEAR: (up("c"), response("c", success=True, reason=4), hangup("c", 16)),
@@ -81,7 +82,7 @@ LIVES: dict[CallEnd, Sequence[Fields]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("end", [CallEnd.BUSY, CallEnd.NO_ANSWER, CallEnd.HUNG_UP_NEAR])
+@pytest.mark.parametrize("end", [CallEnd.BUSY, CallEnd.SILENT, CallEnd.HUNG_UP_NEAR])
 @given(data=st.data())
 def test_any_order_of_the_ending_events_is_the_same_end(end: CallEnd, data: st.DataObject) -> None:
     frames = data.draw(st.permutations(LIVES[end]))
@@ -107,6 +108,22 @@ def test_the_response_may_come_anywhere_in_an_answered_call(place: int) -> None:
     assert bench.names() == ["CallStarted", "CallAnswered", "CallEnded"]
     # Up is looked at first: the BYE's own cause says nothing.
     assert bench.ended()[0].end is CallEnd.HUNG_UP_FAR
+
+
+@pytest.mark.parametrize("seen", ["the ringing", "not all", "nothing before"])
+def test_who_rang_or_may_have_rung_did_not_answer(seen: str) -> None:
+    bench = Bench()
+    if seen == "nothing before":  # another dialer placed it
+        bench.tracker.adopt([ChannelSnapshot("PJSIP/x", "c", "c", "call", False, "", 5.0)])
+    else:
+        bench.tracker.expect("c", leg=False)
+    bench.feed(newchannel("c"))
+    if seen == "the ringing":
+        bench.feed(ringing("c"))
+    elif seen == "not all":
+        bench.tracker.link_lost()
+    bench.feed(response("c", success=False, reason=3), hangup("c", 19, "480"))
+    assert [e.end for e in bench.ended()] == [CallEnd.NO_ANSWER]
 
 
 def test_it_is_not_over_before_hangup_and_response() -> None:
