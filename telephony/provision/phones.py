@@ -16,6 +16,11 @@ from pathlib import Path
 from telephony.provision.render import safe, safe_name
 
 
+#: Seconds without voice from a phone after which its call is ended. A phone that lost its power or
+#: its network says no BYE; people would be joined to nobody. Phones send while nobody speaks, too.
+RTP_TIMEOUT = 10
+
+
 @dataclass(frozen=True, slots=True)
 class Phone:
     """One account. With `contact` (a SIP URI) the phone is reached there; else it registers."""
@@ -39,7 +44,8 @@ def section(phone: Phone) -> str:
         f"[{name}]", "type = endpoint", "context = dialer-refuse", "disallow = all",
         "allow = ulaw,alaw" if not phone.webrtc else "allow = opus,ulaw",
         "direct_media = no", "rtp_symmetric = yes", "force_rport = yes", "rewrite_contact = no",
-        "redirect_method = user", "send_connected_line = no", f"aors = {name}",
+        "redirect_method = user", "send_connected_line = no", f"rtp_timeout = {RTP_TIMEOUT}",
+        f"aors = {name}",
     ]  # fmt: skip
     if phone.webrtc:
         lines += ["webrtc = yes", "dtls_auto_generate_cert = yes"]

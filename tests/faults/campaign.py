@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from tests.e2e.test_campaign import leads
 from tests.lab.callcentre import CallCentre
 from tests.lab.diligent import DiligentAgent
@@ -44,6 +46,7 @@ class Running:
     given: list[dict[str, Any]] = field(default_factory=list)
     feeding: bool = True
     behaviour: dict[str, Any] = field(default_factory=dict)
+    stack: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
 
     async def load(self, count: int) -> None:
         first = len(self.given)
@@ -57,9 +60,24 @@ class Running:
         while self.feeding:
             called = {call.number for call in self.centre.public.truth()}
             if len(self.given) - len(called) < _AHEAD:
-                with contextlib.suppress(Exception):  # the dialer may be dead at the moment
+                try:
                     await self.load(_CHUNK)
+                except (RuntimeError, httpx.HTTPError) as error:
+                    print(f"not loaded: {error!r}")  # the dialer may be away at the moment
             await asyncio.sleep(0.5)
+
+    async def one_more_agent(self, login: str, *, phone: Any) -> DiligentAgent:
+        """At work from now on; `phone`: what knows the phone's `uri(login)`."""
+        token = await self.centre.make_agent(login, [self.campaign], phone=phone)
+        agent = DiligentAgent(self.centre.address, token, name=login, **self.behaviour)
+        self.centre.agents.append(agent)
+        await agent.start()
+        return agent
+
+    @property
+    def present(self) -> int:
+        """Agents who have not left for good."""
+        return sum(not getattr(agent, "gone", False) for agent in self.centre.agents)
 
     async def agent_comes_anew(self) -> None:
         """One agent's phone is put down and called again."""
@@ -82,9 +100,11 @@ async def running(
     talk: tuple[float, float] = (0.6, 1.5),
     wrap: tuple[float, float] = (0.3, 0.6),
     settings: dict[str, Any] | None = None,
+    start: bool = True,
     **centre_options: Any,
 ) -> AsyncIterator[Running]:
-    """A call centre at work; `link`: a faulty link lies between the dialer and Asterisk."""
+    """A call centre at work; `link`: a faulty link lies between the dialer and Asterisk; `start`:
+    the campaign is started, and gets new people as long as it is fed."""
     centre = CallCentre(agents=agents, **centre_options)
     async with contextlib.AsyncExitStack() as stack:
         faulty: FaultyLink | None = None
@@ -99,8 +119,12 @@ async def running(
                 "max_attempts": MOST, "wrap_up": 5, "retries": RETRIES, **(settings or {}),
             },
         )  # fmt: skip
-        run = Running(centre, campaign, rng, faulty, behaviour={"talk": talk, "wrap": wrap})
-        await run.load(first)
+        behaviour = {"talk": talk, "wrap": wrap}
+        run = Running(
+            centre, campaign, rng, faulty, feeding=start, behaviour=behaviour, stack=stack
+        )
+        if first:
+            await run.load(first)
         for index in range(agents):
             login = f"agent{index + 1}"
             token = await centre.make_agent(login, [campaign])
@@ -108,7 +132,8 @@ async def running(
                 DiligentAgent(centre.address, token, name=login, talk=talk, wrap=wrap)
             )
         await asyncio.gather(*(agent.start() for agent in centre.agents))
-        await centre.post(f"/campaigns/{campaign}/start")
+        if start:
+            await centre.post(f"/campaigns/{campaign}/start")
         feeder = asyncio.create_task(run.feed(), name="feeder")
         try:
             yield run

@@ -21,12 +21,23 @@ class DiligentAgent(LabAgent):
     def __init__(self, *args: Any, **behaviour: Any) -> None:
         super().__init__(*args, **behaviour)
         self.connections = 0
+        self.gone = False  # left for good
         self._told = asyncio.Event()
 
     async def start(self) -> None:
         self._spawn(self._stay_connected())
         self._spawn(self._stay_at_work())
         await self.until("ready", "on_call", timeout=40)
+
+    async def leave(self) -> None:
+        """Sign out after the work at hand, and stay away."""
+        self.gone = True
+        while self.state != "signed_out":
+            await self.command("sign_out")
+            try:
+                await self.until("signed_out", timeout=_PATIENCE)
+            except TimeoutError:
+                pass
 
     async def _stay_connected(self) -> None:
         while True:
@@ -47,7 +58,7 @@ class DiligentAgent(LabAgent):
         """Ask until it is so: what the dialer cannot do now, or what a cut swallowed, it may do a
         moment later."""
         while True:
-            wish = _WISHES.get(self.state)
+            wish = None if self.gone else _WISHES.get(self.state)
             self._told.clear()
             if wish is not None:
                 try:

@@ -19,6 +19,7 @@ from tests.lab.agents import LabAgent
 from tests.lab.callcentre import CallCentre
 from tests.lab.invariants import hold
 from tests.lab.process import until
+from tests.lab.public import PublicCall
 from tests.lab.verdict import pops_fit, same_story_after_a_crash
 
 _SLACK = 0.5  # s by which three processes on a loaded machine may differ about an instant
@@ -41,7 +42,7 @@ async def settled(
 ) -> None:
     """Wait until nothing is under way: every lead has come to rest, no call is up, and `ready`
     agents (default: all) wait for work. Raises TimeoutError, with what is stuck."""
-    wanted = centre.agent_count if ready is None else ready
+    wanted = len(centre.agents) if ready is None else ready
     seen: dict[str, Any] = {}
 
     async def quiet() -> bool:
@@ -74,14 +75,17 @@ async def promises_kept(
     delays: Mapping[str, float],
     window: float = 2.0,
     crashed: bool = False,
+    truth: Sequence[PublicCall] | None = None,
 ) -> Told:
     """Raise AssertionError naming what broke a promise, once everything is settled.
 
     `delays`: least seconds until a person is called again, by outcome. `crashed`: a dialer died, so
-    what it had decided and not yet told to a screen was told to nobody.
+    what it had decided and not yet told to a screen was told to nobody. `truth`: what the network
+    did, where it is not in one SIPp's log.
     """
     calls = await centre.calls(campaign)
-    truth = await centre.public.truth_of(len(centre.public.truth()), timeout=60, ended=True)
+    if truth is None:
+        truth = await centre.public.truth_of(len(centre.public.truth()), timeout=60, ended=True)
     unknown = same_story_after_a_crash(calls, truth, window=window)
     found = evidence.Evidence([centre.asterisk.cel], calls)
     found.check(window=window)
@@ -135,8 +139,8 @@ async def _nothing_left(centre: CallCentre, campaign: str) -> None:
     listed = await centre.asterisk.cli("core show channels concise")
     ids = [line.split("!")[-1].strip() for line in listed.splitlines() if "!" in line]
     people = [i for i in ids if not i.startswith("leg-")]
-    assert not people, people
-    assert len(ids) == len(set(ids)) <= centre.agent_count, ids
+    assert not people, listed
+    assert len(ids) == len(set(ids)) <= len(centre.agents), listed
 
 
 async def _ledgers(centre: CallCentre, campaign: str) -> dict[str, tuple[int, int]]:

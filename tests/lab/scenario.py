@@ -161,6 +161,57 @@ def phone_scenario(sounds: Path) -> str:
     )
 
 
+def refusing_scenario(status: int, reason: str) -> str:
+    """A network that refuses every call the same way."""
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>\n<scenario name="refuses">\n'
+        '  <recv request="INVITE" crlf="true"><action>'
+        '<ereg regexp="sip:([+]?[0-9]+)" search_in="hdr" header="To:" assign_to="tag,called"/>'
+        + _log("INVITE")
+        + "</action></recv>\n"
+        + _response(f"{status} {reason}")
+        + '  <recv request="ACK"><action>'
+        + _log(f"REFUSED {status}")
+        + '</action></recv>\n  <Reference variables="tag,called"/>\n</scenario>\n'
+    )
+
+
+def restless_phone_scenario(sounds: Path) -> str:
+    """An agent's phone that hangs up by itself: T + 1 seconds after it was called, where T is the
+    last digit of the user it is called as."""
+    digits = "".join(
+        f'<ereg regexp="sip:[a-z0-9]*{t}@" search_in="hdr" header="To:" assign_to="t{t}"/>'
+        for t in range(1, 9)
+    )
+    waits = "".join(
+        f'  <label id="wait{t}"/>\n  <recv request="BYE" timeout="{(t + 1) * 1000}" '
+        'ontimeout="bye" next="far"/>\n'
+        for t in range(1, 9)
+    )
+    names = ["tag", "called", "peer", *(f"t{t}" for t in range(1, 9))]
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>\n<scenario name="restless phone">\n'
+        '  <recv request="INVITE" crlf="true" rrs="true"><action>'
+        '<ereg regexp="sip:([a-z0-9]+)" search_in="hdr" header="To:" assign_to="tag,called"/>'
+        '<ereg regexp=".*" search_in="hdr" header="From:" assign_to="peer"/>'
+        + digits
+        + _log("INVITE")
+        + "</action></recv>\n"
+        + _response("200 OK", body=_SDP)
+        + '  <recv request="ACK" crlf="true"><action>'
+        + _log("ANSWERED")
+        + "</action></recv>\n"
+        + f'  <nop><action><exec rtp_stream="{sounds}/tone500.ul,-1,0,PCMU/8000"/></action></nop>\n'
+        + "".join(_branch(f"wait{t}", f"t{t}") for t in range(2, 9))
+        + waits
+        + '  <label id="far"/>\n'
+        + _response("200 OK", head=_IN_DIALOG)
+        + '  <nop next="end"/>\n'
+        + _bye()
+        + f'  <label id="end"/>\n  <Reference variables="{",".join(names)}"/>\n</scenario>\n'
+    )
+
+
 def _bye() -> str:
     """Hang up from the far end. The dialog's headers are those of the INVITE, turned round."""
     return (
