@@ -15,7 +15,6 @@ from pathlib import Path
 
 from telephony.provision.render import safe, safe_name
 
-
 #: Seconds without voice from a phone after which its call is ended. A phone that lost its power or
 #: its network says no BYE; people would be joined to nobody. Phones send while nobody speaks, too.
 RTP_TIMEOUT = 10
