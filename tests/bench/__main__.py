@@ -7,11 +7,12 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 
-from tests.bench import bridge, originate
+from tests.bench import bridge, capacity, originate
 
 BENCHES: Mapping[str, Callable[[], Awaitable[bool]]] = {
     "originate": originate.run,
     "bridge": bridge.run,
+    "capacity": capacity.run,
 }
 
 

@@ -41,7 +41,7 @@ class Reading:
     processors: dict[str, float]
 
 
-async def _reading(centre: CallCentre, postgres: LabPostgres) -> Reading:
+async def reading(centre: CallCentre, postgres: LabPostgres) -> Reading:
     text = (await centre.http.get("/metrics")).text
     assert centre.dialer is not None
     return Reading(
@@ -69,7 +69,12 @@ async def _bare(centre: CallCentre, numbers: list[str]) -> dict[str, Any]:
     out, _ = await process.communicate(given)
     if process.returncode:
         raise RuntimeError("the bare client failed")
-    return dict(json.loads(out))
+    figures = dict(json.loads(out))
+    if figures["ended"] < figures["calls"]:
+        raise RuntimeError(
+            f"the bare client saw {figures['ended']} of {figures['calls']} calls end"
+        )
+    return figures
 
 
 async def run() -> bool:
@@ -94,9 +99,9 @@ async def _measure(centre: CallCentre, postgres: LabPostgres) -> bool:
     await centre.post(f"/campaigns/{campaign}/start")
     await until(lambda: bool(centre.public.truth()), timeout=30, what="the first call")
     await asyncio.sleep(WARM_UP)
-    first = await _reading(centre, postgres)
+    first = await reading(centre, postgres)
     await asyncio.sleep(SECONDS)
-    last = await _reading(centre, postgres)
+    last = await reading(centre, postgres)
     truth = await centre.public.truth_of(LEADS, timeout=60, ended=True)
 
     async def written() -> bool:
