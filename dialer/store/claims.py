@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dialer.domain.call import FREE_OUTCOMES, Outcome
 from dialer.domain.lead import LeadState
-from dialer.domain.work import ClaimedLead, ContactHistory
+from dialer.domain.work import ClaimedLead, ContactHistory, NewAttempt
 from dialer.store import schema as t
+from dialer.store.arrays import ArrayRows, among, is_postgres
 
 Row = Any  # a result row; its columns are those selected here
 
@@ -39,6 +42,39 @@ _COLUMNS = (
     t.customer.c.attributes,
     t.phone_number.c.region,
     t.phone_number.c.kind,
+)
+_RESERVED = ArrayRows(
+    "r",
+    {"client_id": sa.Uuid(), "subject": sa.String(), "pool_id": sa.Uuid(), "lead_id": sa.Uuid()},
+)
+_RESERVE = sqlite.insert(t.reservation).on_conflict_do_nothing().returning(t.reservation.c.lead_id)
+_RESERVE_ALL = (
+    postgresql.insert(t.reservation)
+    .from_select(["client_id", "subject", "pool_id", "lead_id"], sa.select(_RESERVED.table))
+    .on_conflict_do_nothing()
+    .returning(t.reservation.c.lead_id)
+)
+_ATTEMPT = tuple(f.name for f in fields(NewAttempt))
+_ATTEMPTS = ArrayRows(
+    "a",
+    {
+        name: sa.DateTime(timezone=True)
+        if name == "intended_at"
+        else sa.Text()
+        if name == "verdict"
+        else t.attempt.c[name].type
+        for name in _ATTEMPT
+    },
+)
+_INSERT_ALL = sa.insert(t.attempt).from_select(
+    [*_ATTEMPT, "pool_id"],
+    sa.select(
+        *(
+            sa.cast(_ATTEMPTS.c[name], postgresql.JSONB) if name == "verdict" else _ATTEMPTS.c[name]
+            for name in _ATTEMPT
+        ),
+        sa.bindparam("pool", type_=sa.Uuid),
+    ),
 )
 _JOINED = t.lead.join(t.customer, t.customer.c.id == t.lead.c.customer_id).join(
     t.phone_number, t.phone_number.c.id == t.lead.c.number_id
@@ -78,7 +114,7 @@ async def due(
     whose = (
         sa.or_(t.lead.c.callback_agent.is_(None), ~works)
         if agents is None
-        else sa.and_(t.lead.c.callback_agent.in_(agents), works)
+        else sa.and_(among(connection, t.lead.c.callback_agent, agents), works)
     )
     for state in _ORDER:
         if len(rows) >= limit:
@@ -133,28 +169,44 @@ async def reserve(connection: AsyncConnection, rows: Sequence[Row], *, pool_id: 
         for r in rows
         for s in subjects(r.client_id, r.customer_id, r.number)
     ]
-    insert = (
-        postgresql.insert(t.reservation)
-        if connection.dialect.name == "postgresql"
-        else sqlite.insert(t.reservation)
-    )
-    # Values as parameters, not in the statement: compiling a thousand rows holds the loop for as
-    # long as a whole tick's calls may be late.
-    query = insert.on_conflict_do_nothing().returning(t.reservation.c.lead_id)
-    got = Counter((await connection.execute(query, values)).scalars())
+    if is_postgres(connection):
+        made = await connection.execute(
+            _RESERVE_ALL, _RESERVED.parameters(value.values() for value in values)
+        )
+    else:
+        # Values as parameters, not in the statement: compiling a thousand rows holds the loop for
+        # as long as a whole tick's calls may be late.
+        made = await connection.execute(_RESERVE, values)
+    got = Counter(made.scalars())
     won = [r for r in rows if got[r.id] == 2]
     partial = [lead_id for lead_id, count in got.items() if count == 1]
     if partial:
         await connection.execute(
-            sa.delete(t.reservation).where(t.reservation.c.lead_id.in_(partial))
+            sa.delete(t.reservation).where(among(connection, t.reservation.c.lead_id, partial))
         )
     if won:
         await connection.execute(
             sa.update(t.lead)
-            .where(t.lead.c.id.in_([r.id for r in won]))
+            .where(among(connection, t.lead.c.id, [r.id for r in won]))
             .values(state=LeadState.HOPPER.value, reason=t.lead.c.state)  # what it was
         )
     return won
+
+
+async def insert_attempts(
+    connection: AsyncConnection, attempts: Sequence[NewAttempt], *, pool_id: UUID
+) -> None:
+    """New rows, as intended."""
+    rows = [{name: getattr(attempt, name) for name in _ATTEMPT} for attempt in attempts]
+    if is_postgres(connection):
+        for row in rows:
+            row["verdict"] = orjson.dumps(row["verdict"]).decode()
+        arrays = _ATTEMPTS.parameters(row.values() for row in rows)
+        await connection.execute(_INSERT_ALL, {"pool": pool_id, **arrays})
+    else:
+        for row in rows:
+            row |= {"verdict": dict(row["verdict"]), "pool_id": pool_id}
+        await connection.execute(sa.insert(t.attempt), rows)
 
 
 async def with_history(
@@ -171,11 +223,11 @@ async def with_history(
                 a.c.outcome, a.c.answered_at, a.c.connected_at, a.c.message_played,
             )
             .where(
-                a.c.client_id.in_({r.client_id for r in rows}),
+                among(connection, a.c.client_id, {r.client_id for r in rows}),
                 a.c.intended_at > now - _HISTORY,
                 sa.or_(
-                    a.c.customer_id.in_([r.customer_id for r in rows]),
-                    a.c.number.in_([r.number for r in rows]),
+                    among(connection, a.c.customer_id, [r.customer_id for r in rows]),
+                    among(connection, a.c.number, [r.number for r in rows]),
                 ),
             )
             .order_by(a.c.intended_at.desc())
@@ -184,7 +236,7 @@ async def with_history(
     blocked = set(
         await connection.execute(
             sa.select(t.do_not_call.c.client_id, t.do_not_call.c.number).where(
-                t.do_not_call.c.number.in_([r.number for r in rows])
+                among(connection, t.do_not_call.c.number, [r.number for r in rows])
             )
         )
     )
@@ -218,7 +270,7 @@ async def outcome_counts(
     counts: dict[UUID, dict[str, int]] = defaultdict(dict)
     query = (
         sa.select(a.c.lead_id, a.c.outcome, sa.func.count())
-        .where(a.c.lead_id.in_(lead_ids), a.c.outcome.is_not(None))
+        .where(among(connection, a.c.lead_id, lead_ids), a.c.outcome.is_not(None))
         .group_by(a.c.lead_id, a.c.outcome)
     )
     for lead_id, outcome, count in await connection.execute(query):

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import fields
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -31,11 +29,11 @@ from dialer.domain.work import (
 )
 from dialer.store import admin, claims, ledger, writes
 from dialer.store import schema as t
+from dialer.store.arrays import among
 from dialer.store.database import Database, in_trouble
 from dialer.store.leads import NewLead, insert_leads
 from dialer.store.settings_codec import load_dispositions, load_settings
 
-_ATTEMPT = tuple(f.name for f in fields(NewAttempt))
 #: Begins every transaction, dozens of times a second: built once.
 _OWNED = sa.select(t.pool_lease.c.epoch, t.pool_lease.c.owner).where(
     t.pool_lease.c.pool_id == sa.bindparam("pool", type_=sa.Uuid)
@@ -328,7 +326,7 @@ class SqlPoolStore:
                     await connection.execute(
                         sa.select(t.do_not_call.c.number).where(
                             t.do_not_call.c.client_id == client_id,
-                            t.do_not_call.c.number.in_(numbers),
+                            among(connection, t.do_not_call.c.number, numbers),
                         )
                     )
                 ).scalars()
@@ -337,24 +335,19 @@ class SqlPoolStore:
     # -- attempts
 
     async def intend(self, lease: Lease, attempts: Sequence[NewAttempt]) -> None:
-        rows: list[dict[str, Any]] = [
-            {name: getattr(attempt, name) for name in _ATTEMPT}
-            | {"verdict": dict(attempt.verdict), "pool_id": lease.pool_id}
-            for attempt in attempts
-        ]
         async with self._db.begin() as connection:
             await self._owned(connection, lease)
             moved = await connection.execute(
                 sa.update(t.lead)
                 .where(
-                    t.lead.c.id.in_([a.lead_id for a in attempts]),
+                    among(connection, t.lead.c.id, [a.lead_id for a in attempts]),
                     t.lead.c.state == LeadState.HOPPER.value,
                 )
                 .values(state=LeadState.DIALING.value)
             )
             if moved.rowcount != len(attempts):
                 raise Conflict("a lead left the hopper meanwhile; nothing was committed")
-            await connection.execute(sa.insert(t.attempt), rows)
+            await claims.insert_attempts(connection, attempts, pool_id=lease.pool_id)
 
     async def write(self, lease: Lease, batch: Sequence[Write]) -> None:
         try:

@@ -24,6 +24,7 @@ from dialer.domain.work import (
     Write,
 )
 from dialer.store import schema as t
+from dialer.store.arrays import ArrayRows, among, is_postgres
 
 _FIELDS = (
     "sent_at", "ringing_at", "answered_at", "connected_at", "ended_at", "outcome", "agent_id",
@@ -59,6 +60,42 @@ _MOVE = (
     )
 )
 _HELD = (LeadState.HOPPER, LeadState.DIALING)
+_TIME = sa.DateTime(timezone=True)
+#: The same two for all rows at once, on PostgreSQL.
+_UPDATES = ArrayRows(
+    "u",
+    {
+        "at": _TIME,
+        "id": sa.Uuid(),
+        **{name: _TIME if name.endswith("_at") else t.attempt.c[name].type for name in _FIELDS},
+    },
+)
+_UPDATE_ALL = (
+    sa.update(t.attempt)
+    .where(
+        t.attempt.c.intended_at == _UPDATES.c["at"],
+        t.attempt.c.id == _UPDATES.c["id"],
+        # Known before the join: which partitions there are to look in.
+        t.attempt.c.intended_at >= sa.bindparam("b_first", type_=t.UtcDateTime),
+        t.attempt.c.intended_at <= sa.bindparam("b_last", type_=t.UtcDateTime),
+    )
+    .values({n: sa.func.coalesce(t.attempt.c[n], _UPDATES.c[n]) for n in _FIELDS})
+)
+_MOVES = ArrayRows(
+    "m",
+    {
+        "id": sa.Uuid(), "came_from": sa.String(), "state": sa.String(), "next_at": _TIME,
+        "reason": sa.String(), "callback_agent": sa.Uuid(),
+    },
+)  # fmt: skip
+_MOVE_ALL = (
+    sa.update(t.lead)
+    .where(
+        t.lead.c.id == _MOVES.c["id"],
+        t.lead.c.state == sa.func.coalesce(_MOVES.c["came_from"], t.lead.c.state),
+    )
+    .values({n: _MOVES.c[n] for n in ("state", "next_at", "reason", "callback_agent")})
+)
 
 
 async def apply(connection: AsyncConnection, batch: Sequence[Write]) -> None:
@@ -82,7 +119,18 @@ async def _attempts(connection: AsyncConnection, updates: Sequence[AttemptUpdate
             value = getattr(update, name)
             if value is not None and row[f"v_{name}"] is None:
                 row[f"v_{name}"] = value.value if name == "outcome" else value
-    await connection.execute(_UPDATE, list(merged.values()))
+    if not is_postgres(connection):
+        await connection.execute(_UPDATE, list(merged.values()))
+        return
+    times = [row["b_at"] for row in merged.values()]
+    await connection.execute(
+        _UPDATE_ALL,
+        {
+            "b_first": min(times),
+            "b_last": max(times),
+            **_UPDATES.parameters(row.values() for row in merged.values()),
+        },
+    )
 
 
 async def _leads(connection: AsyncConnection, moves: Sequence[LeadMove]) -> None:
@@ -107,26 +155,33 @@ def _runs(moves: Sequence[LeadMove]) -> Iterator[Sequence[LeadMove]]:
 
 async def _move(connection: AsyncConnection, moves: Sequence[LeadMove]) -> None:
     last = {move.lead_id: move for move in moves}
-    await connection.execute(
-        _MOVE,
-        [
-            {
-                "b_id": move.lead_id,
-                "b_from": move.only_from.value if move.only_from is not None else None,
-                "v_state": move.state.value,
-                "v_next_at": move.next_at,
-                "v_reason": move.reason[:100],
-                "v_agent": move.callback_agent,
-            }
-            for move in last.values()
-        ],
-    )
+    rows = [
+        {
+            "b_id": move.lead_id,
+            "b_from": move.only_from.value if move.only_from is not None else None,
+            "v_state": move.state.value,
+            "v_next_at": move.next_at,
+            "v_reason": move.reason[:100],
+            "v_agent": move.callback_agent,
+        }
+        for move in last.values()
+    ]
+    if is_postgres(connection):
+        await connection.execute(_MOVE_ALL, _MOVES.parameters(row.values() for row in rows))
+    else:
+        await connection.execute(_MOVE, rows)
     free = [move.lead_id for move in last.values() if move.state not in _HELD]
     if free:  # whoever is out of hopper and dialing now holds nobody any more
         out = sa.select(t.lead.c.id).where(
-            t.lead.c.id.in_(free), t.lead.c.state.not_in([s.value for s in _HELD])
+            among(connection, t.lead.c.id, free),
+            t.lead.c.state.not_in([s.value for s in _HELD]),
         )
-        await connection.execute(sa.delete(t.reservation).where(t.reservation.c.lead_id.in_(out)))
+        await connection.execute(
+            sa.delete(t.reservation).where(
+                among(connection, t.reservation.c.lead_id, free),
+                t.reservation.c.lead_id.in_(out),
+            )
+        )
 
 
 async def _conversations(connection: AsyncConnection, writes: Sequence[Conversation]) -> None:
