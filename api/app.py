@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from prometheus_client import CollectorRegistry
 
-from api import openapi, problems
+from api import openapi, problems, webhook_events
 from api.auth import Auth
 from api.idempotency import Idempotency
 from api.routes import (
@@ -24,6 +24,7 @@ from api.routes import (
     live,
     recordings,
     tokens,
+    webhooks,
 )
 from api.ws import agent as agent_socket
 from api.ws import live as live_socket
@@ -35,6 +36,7 @@ from dialer.live.gateway import CommandGateway
 from dialer.services.accounts import Accounts
 from dialer.services.agents import Agents
 from dialer.services.campaigns import Campaigns
+from dialer.services.webhooks import Webhooks
 from dialer.store.database import Database
 from telephony.clock import Clock
 
@@ -52,6 +54,7 @@ class Deps:
     campaigns: Campaigns
     agents: Agents
     accounts: Accounts
+    webhooks: Webhooks
     registry: CollectorRegistry
     ready: Callable[[], Awaitable[dict[str, Any]]]
     body_bytes: int
@@ -74,6 +77,7 @@ PARTS = (
     agents,
     calls,
     recordings,
+    webhooks,
     live,
     health,
 )
@@ -106,6 +110,7 @@ def create_app(deps: Deps) -> FastAPI:
         response.headers["Cache-Control"] = "no-store"
         return response
 
+    webhook_events.describe(app)
     openapi.install(app)
     app.add_middleware(Idempotency, deps=deps)
     app.add_middleware(problems.BodyLimit, limit=deps.body_bytes)

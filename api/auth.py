@@ -26,13 +26,16 @@ _REST = "too many wrong passwords; try again in some minutes"
 
 SCOPES: dict[str, frozenset[str]] = {
     "admin": frozenset(
-        {"admin", "campaigns", "leads", "calls", "agents", "live", "dnc", "recordings"}
+        {
+            "admin", "campaigns", "leads", "calls", "agents", "live", "dnc", "recordings",
+            "webhooks",
+        }
     ),
     "supervisor": frozenset({"campaigns", "leads", "calls", "agents", "live", "dnc", "recordings"}),
     "quality": frozenset({"calls", "recordings"}),
     "agent": frozenset({"agent"}),
-    "integration": frozenset({"campaigns", "leads", "calls", "dnc"}),
-}
+    "integration": frozenset({"campaigns", "leads", "calls", "dnc", "webhooks"}),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

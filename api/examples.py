@@ -34,6 +34,25 @@ _LIST = {
     "id": _ID(5), "campaign_id": _ID(2), "name": "march", "created_at": _AT, "leads": 1200,
 }  # fmt: skip
 
+_WEBHOOK = {
+    "id": "0198c0de-0000-7000-8000-000000000010", "url": "https://crm.example.com/hooks/dialer",
+    "description": "CRM", "events": ["call.concluded", "disposition.set"], "enabled": True,
+    "disabled_reason": "", "failing_since": None, "rests_until": None, "created_at": _AT,
+}  # fmt: skip
+_DELIVERY = {
+    "id": "0198c0de-0000-7000-8000-000000000011",
+    "event_id": "0c1b5f0e-5a2f-5d4e-9a7b-3f1de2c4b5a6", "type": "disposition.set", "at": _AT,
+    "state": "delivered", "tries": 2, "next_at": None, "tried_at": "2026-03-02T15:04:11Z",
+    "delivered_at": "2026-03-02T15:04:11Z", "last_status": 204, "last_error": "",
+}  # fmt: skip
+_DISPOSITION_SET = {
+    "type": "disposition.set", "timestamp": _AT,
+    "data": {
+        "call_id": _ID(1), "campaign_id": _ID(2), "lead_id": _ID(9), "customer_id": _ID(3),
+        "agent_id": _ID(4), "code": "success", "at": _AT, "wrap_up_seconds": 12.5,
+    },
+}  # fmt: skip
+
 #: By the name of the model.
 EXAMPLES: dict[str, Any] = {
     "SignIn": {"login": "admin", "password": "correct horse battery"},
@@ -120,6 +139,56 @@ EXAMPLES: dict[str, Any] = {
     },
     "Address": {
         "address": f"/api/v1/recordings/{_ID(1)}/sound?signature=eyJ...", "expires_in": 300,
+    },
+    "NewWebhook": {
+        "url": "https://crm.example.com/hooks/dialer", "description": "CRM",
+        "events": ["call.concluded", "disposition.set"],
+    },
+    "ChangedWebhook": {"enabled": False},
+    "Webhook": _WEBHOOK,
+    "WebhookWithSecret": {
+        **_WEBHOOK, "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "old_secret_until": None,
+    },
+    "Delivery": _DELIVERY,
+    "DeliveryInFull": {**_DELIVERY, "event": _DISPOSITION_SET},
+    "Again": {"since": "2026-03-01T00:00:00Z"},
+    "SentAgain": {"deliveries": 17},
+    "CallConcluded": {
+        "type": "call.concluded", "timestamp": _CALL["ended_at"],
+        "data": {
+            **{key: _CALL[key] for key in (
+                "id", "campaign_id", "customer_id", "agent_id", "mode", "trunk", "outcome",
+                "intended_at", "answered_at", "connected_at", "ended_at",
+            )},
+            "lead_id": _ID(9), "ended_by": "customer",
+        },
+    },
+    "DispositionSet": _DISPOSITION_SET,
+    "CallbackMade": {
+        "type": "callback.made", "timestamp": _AT,
+        "data": {
+            "lead_id": _ID(9), "campaign_id": _ID(2), "customer_id": _ID(3),
+            "due_at": "2026-03-04T09:00:00Z", "agent_id": _ID(4),
+        },
+    },
+    "CampaignStateChanged": {
+        "type": "campaign.state_changed", "timestamp": _AT,
+        "data": {
+            "campaign_id": _ID(2), "name": "Spring", "before": "running", "state": "finished",
+            "reason": "every lead is done",
+        },
+    },
+    "RecordingStored": {
+        "type": "recording.stored", "timestamp": _AT,
+        "data": {
+            "call_id": _ID(1), "campaign_id": _ID(2), "lead_id": _ID(9), "customer_id": _ID(3),
+            "size": 1184044,
+            "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        },
+    },
+    "WebhookTest": {
+        "type": "webhook.test", "timestamp": _AT,
+        "data": {"webhook_id": "0198c0de-0000-7000-8000-000000000010", "description": "CRM"},
     },
     "Live": {
         "pools": [{

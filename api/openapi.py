@@ -33,6 +33,9 @@ def install(app: FastAPI) -> None:
 
 
 def _complete(document: dict[str, Any]) -> None:
+    for item in document.get("webhooks", {}).values():
+        for operation in item.values():
+            _with_example(operation["requestBody"]["content"]["application/json"])
     for path, item in document["paths"].items():
         for method, operation in item.items():
             if method in _WRITES and not (path == "/api/v1/tokens" and method == "post"):

@@ -25,9 +25,10 @@ from api.metrics import EngineMetrics
 from api.pools import POOLS, Pools
 from api.process_metrics import JobMetrics, ProcessMetrics
 from api.readiness import Readiness, folders_written
-from api.settings import NodeSettings, Settings
+from api.settings import NodeSettings, Settings, WebhookSettings
 from api.watchdog import Watchdog
 from api.watched import WatchedTasks
+from api.webhook_metrics import WebhookMetrics
 from dialer.domain.ids import id_source
 from dialer.engine.heartbeat import Heartbeat
 from dialer.engine.lines import Lines
@@ -40,12 +41,16 @@ from dialer.engine.writer import LeftBehind
 from dialer.jobs.partitions import keep_partitions
 from dialer.jobs.recordings import RecordingMover
 from dialer.jobs.storage import RecordingStorage
+from dialer.jobs.webhooks import DeliverySettings, WebhookDeliverer
 from dialer.live.bus import open_bus
 from dialer.services.accounts import Accounts
 from dialer.services.agents import Agents
 from dialer.services.campaigns import Campaigns
+from dialer.services.webhooks import Webhooks
 from dialer.store.database import Database, upgrade
 from dialer.store.pool_store import SqlPoolStore
+from dialer.webhooks.guard import Guard, Policy, Resolver
+from dialer.webhooks.sender import Limits, Sender
 from telephony.ami import AmiAccount, AmiSwitch
 from telephony.clock import SystemClock
 from telephony.events import NodeUp, SwitchEvent
@@ -149,6 +154,21 @@ class Runtime:
             least_free=settings.disk_free,
             clock=self.clock,
         )
+        self.names = Resolver()
+        guard = self._guard(settings.webhooks)
+        self.deliverer = WebhookDeliverer(
+            self.database,
+            Sender(
+                guard,
+                clock=self.clock,
+                limits=Limits(whole=settings.webhooks.timeout),
+                authorities=settings.webhooks.authorities,
+            ),
+            clock=self.clock,
+            new_id=self.new_id,
+            settings=DeliverySettings(poll=settings.webhooks.poll),
+        )
+        self.registry.register(WebhookMetrics(self.deliverer.figures))
         self.app = create_app(
             Deps(
                 database=self.database,
@@ -175,6 +195,13 @@ class Runtime:
                     new_id=self.new_id,
                     hash_password=self.auth.hash,
                 ),
+                webhooks=Webhooks(
+                    self.database,
+                    guard=guard,
+                    clock=self.clock,
+                    new_id=self.new_id,
+                    posted=self.deliverer.wake,
+                ),
                 registry=self.registry,
                 ready=self.checks,
                 pops=self.pops,
@@ -186,6 +213,10 @@ class Runtime:
                 pools_changed=lambda: self.bus.signal(POOLS),
             )
         )
+
+    def _guard(self, settings: WebhookSettings) -> Guard:
+        policy = Policy(ports=settings.ports, networks=settings.allow_networks, http=settings.http)
+        return Guard(policy, self.names)
 
     def _maker(self, node: NodeSettings) -> Any:
         account = AmiAccount(
@@ -244,6 +275,7 @@ class Runtime:
         self.tasks.start("bus", self.bus.run())
         self.tasks.start("partitions", keep_partitions(self.database, clock=self.clock))
         self.tasks.start("recordings", self.mover.run())
+        self.tasks.start("webhooks", self.deliverer.run(), holds=False)
         await self.pools.look()
         self.tasks.start("pools", self.pools.keep())
 
@@ -274,6 +306,7 @@ class Runtime:
         await self.tasks.stop()
         await self.bus.close()
         await self.switchboard.stop()
+        self.names.close()
         await self.database.close()
         self.watchdog.stop()
 

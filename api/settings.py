@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated
 
@@ -97,6 +98,24 @@ class RecordingStorage(_Strict):
         return key
 
 
+class WebhookSettings(_Strict):
+    """How events go out to other systems."""
+
+    allow_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Networks that may be called besides the public one, as a JSON list, such as a receiver in
+    the same house: `["10.1.2.3/32"]`. Whoever may register webhooks reaches all of them."""
+    http: bool = False
+    """Allow `http://` into those networks: events are readable on the way. For laboratories."""
+    ports: tuple[Annotated[int, Field(ge=1, le=65535)], ...] = (443, 8443)
+    """Ports that may be called: a webhook is no way to talk to a mail server."""
+    authorities: Path | None = None
+    """PEM file of certificate authorities besides the public ones, for receivers in the house."""
+    timeout: Annotated[float, Field(gt=0, le=30)] = 15.0
+    """Seconds of a whole try: a receiver takes an event first and works on it afterwards."""
+    poll: Annotated[float, Field(gt=0, le=60)] = 1.0
+    """Seconds between looks into the outbox; an event waits about half of it."""
+
+
 def state_folder() -> Path:
     """Where an installation without settings keeps its database and keys."""
     base = os.environ.get("XDG_STATE_HOME", str(Path.home() / ".local/state"))
@@ -153,6 +172,8 @@ class Settings(BaseSettings):
     disk_free: Annotated[int, Field(ge=0)] = 512 * 1024 * 1024
     """Bytes that should be free where SQLite and recordings are written; below, `/readyz` and
     `dialer doctor` say so while there is still room to write."""
+    webhooks: WebhookSettings = WebhookSettings()
+    """How events go out to other systems."""
     drain: Annotated[float, Field(ge=0, le=3600)] = 20.0
     """Seconds that conversations may go on when the dialer is told to stop."""
 

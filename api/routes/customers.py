@@ -15,7 +15,7 @@ from api.models import Attributes, Model, Page, Text, Zone, _printable
 from api.paging import Cursor, Limit, following, place
 from dialer.domain.errors import Invalid
 from dialer.domain.lead import LeadState
-from dialer.store import admin
+from dialer.store import admin, outbox
 from dialer.store import customers as rows
 from dialer.store import recordings as recording_rows
 
@@ -208,6 +208,7 @@ async def agree_callback(
         await rows.call_back(connection, who.client_id, lead_id, at=body.at, agent_id=body.agent_id)
         row = await rows.lead(connection, who.client_id, lead_id)
         campaign = await admin.campaign(connection, who.client_id, row["campaign_id"])
+        await outbox.callback_agreed(connection, row, now=deps.clock.now())
     await deps.campaigns.refresh(campaign["pool_id"])
     return _lead(row)
 

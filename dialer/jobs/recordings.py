@@ -18,6 +18,7 @@ from uuid import UUID
 import structlog
 
 from dialer.jobs.storage import RecordingStorage
+from dialer.store import outbox
 from dialer.store import recordings as rows
 from dialer.store.database import Database
 from telephony.clock import Clock
@@ -123,9 +124,12 @@ class RecordingMover:
                     return False  # erased meanwhile, or another mover was faster
         await asyncio.to_thread(source.unlink, True)
         async with self._db.begin() as connection:
-            await rows.move_on(
+            now = await rows.move_on(
                 connection, row["attempt_id"], before="copied", values={"state": "stored"}
             )
+            if now:
+                stored = await rows.one(connection, row["attempt_id"])
+                await outbox.recording_stored(connection, stored, now=self._clock.now())
         log.info("recording stored", action="recording_stored", call=str(row["attempt_id"]))
         return True
 

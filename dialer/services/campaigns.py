@@ -20,7 +20,7 @@ from dialer.domain.errors import Conflict, Invalid, NotFound, Unavailable
 from dialer.domain.ids import NewId
 from dialer.domain.machine import IllegalTransition
 from dialer.live.gateway import CommandGateway
-from dialer.store import admin
+from dialer.store import admin, outbox
 from dialer.store.database import Database
 from dialer.store.leads import Inserted, NewLead, insert_leads
 from dialer.store.settings_codec import load_settings
@@ -120,6 +120,7 @@ class Campaigns:
                 connection, campaign_id, before=state.value, after=after.value
             )
             row = await admin.campaign(connection, client_id, campaign_id)
+            await outbox.campaign_moved(connection, row, before=state.value, now=self._clock.now())
         await self.refresh(row["pool_id"])
         return row
 

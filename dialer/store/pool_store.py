@@ -27,7 +27,7 @@ from dialer.domain.work import (
     StoreInTrouble,
     Write,
 )
-from dialer.store import admin, claims, ledger, writes
+from dialer.store import admin, claims, ledger, outbox, writes
 from dialer.store import schema as t
 from dialer.store.arrays import among
 from dialer.store.database import Database, in_trouble
@@ -117,6 +117,10 @@ class SqlPoolStore:
         row = (await connection.execute(query, {"pool": lease.pool_id})).one_or_none()
         if row is None or row.epoch != lease.epoch or row.owner != lease.owner:
             raise LeaseLost(f"epoch {lease.epoch} of pool {lease.pool_id} is over")
+
+    def _now(self) -> datetime:
+        """From an id made now: the store has no clock of its own."""
+        return _intended(self._new_id())
 
     # -- what there is
 
@@ -220,6 +224,12 @@ class SqlPoolStore:
                 )
                 .values(state=CampaignState.FINISHED.value, reason=reason)
             )
+            if done.rowcount == 1:
+                moved = sa.select(t.campaign).where(campaign.id == campaign_id)
+                row = dict((await connection.execute(moved)).mappings().one())
+                await outbox.campaign_moved(
+                    connection, row, before=CampaignState.RUNNING.value, now=self._now()
+                )
         return done.rowcount == 1
 
     # -- leads
@@ -353,7 +363,10 @@ class SqlPoolStore:
         try:
             async with self._db.begin() as connection:
                 await self._owned(connection, lease)
+                was = await outbox.before(connection, lease.pool_id, batch)
                 await writes.apply(connection, batch)
+                if was is not None:
+                    await outbox.after(connection, was, now=self._now())
         except Exception as error:
             if in_trouble(error):
                 raise StoreInTrouble(repr(error)) from error

@@ -52,6 +52,12 @@ async def move_on(
     return bool(done.rowcount)
 
 
+async def one(connection: AsyncConnection, attempt_id: UUID) -> Mapping[str, Any]:
+    """A recording that is known to be there."""
+    query = sa.select(t.recording).where(_R.attempt_id == attempt_id)
+    return dict((await connection.execute(query)).mappings().one())
+
+
 async def listed(
     connection: AsyncConnection,
     client_id: UUID,

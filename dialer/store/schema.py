@@ -344,3 +344,68 @@ audit_log = sa.Table(
     _text("action", 60),
     sa.Column("details", JSON, nullable=False),
 )
+
+webhook = sa.Table(
+    "webhook",
+    metadata,
+    _id(),
+    _ref("client_id", "client", index=True),
+    _text("url", 1000),
+    _text("description", 200),
+    sa.Column("events", JSON, nullable=False),
+    sa.Column("enabled", sa.Boolean, nullable=False),
+    _text("disabled_reason", 60),  # '' while enabled, and when people disabled it
+    _text("secret", 100),
+    _text("old_secret", 100),  # '' but for a day after it was changed
+    _at("old_secret_until"),
+    sa.Column("failures", sa.Integer, nullable=False),
+    _at("failing_since"),
+    _at("rests_until"),
+    _at("created_at", nullable=False),
+)
+
+# The outbox: written in the transaction of what it tells. No foreign keys: whoever removes an
+# endpoint must not hold up the calls; what is left without one is pruned.
+webhook_delivery = sa.Table(
+    "webhook_delivery",
+    metadata,
+    sa.Column(
+        "position", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True,
+        autoincrement=True,
+    ),
+    sa.Column("id", sa.Uuid, nullable=False, unique=True),
+    sa.Column("webhook_id", sa.Uuid, nullable=False),
+    sa.Column("client_id", sa.Uuid, nullable=False),
+    sa.Column("event_id", sa.Uuid, nullable=False),
+    _text("type", 40),
+    sa.Column("subject", sa.Uuid, nullable=False),
+    _at("at", nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    _text("state", 20),
+    sa.Column("tries", sa.Integer, nullable=False),
+    _at("since", nullable=False),  # the day of tries is counted from here
+    _at("next_at", nullable=False),
+    sa.Column("claim", sa.Uuid),  # of whoever sends it now, until next_at
+    sa.Column("last_status", sa.Integer),
+    _text("last_error", 40),
+    _at("tried_at"),
+    _at("delivered_at"),
+    sa.UniqueConstraint("webhook_id", "event_id"),
+    sa.Index("ix_webhook_delivery_listed", "webhook_id", "at", "id"),
+    sa.Index("ix_webhook_delivery_at", "at"),
+    sa.Index(
+        "ix_webhook_delivery_due",
+        "webhook_id",
+        "position",
+        postgresql_where=sa.text("state = 'pending'"),
+        sqlite_where=sa.text("state = 'pending'"),
+    ),
+    sa.Index(
+        "ix_webhook_delivery_order",
+        "webhook_id",
+        "subject",
+        "position",
+        postgresql_where=sa.text("state = 'pending'"),
+        sqlite_where=sa.text("state = 'pending'"),
+    ),
+)  # fmt: skip

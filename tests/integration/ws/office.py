@@ -37,9 +37,11 @@ from dialer.services.accounts import Accounts
 from dialer.services.agents import Agents
 from dialer.services.campaigns import Campaigns
 from dialer.services.setup import first_client
+from dialer.services.webhooks import Webhooks
 from dialer.store import admin
 from dialer.store.database import Database, upgrade
 from dialer.store.pool_store import SqlPoolStore
+from dialer.webhooks.guard import Guard, Policy, Resolver
 from telephony.clock import SystemClock
 from telephony.nodes import Switchboard
 from telephony.records import CelFiles
@@ -191,6 +193,9 @@ async def open_office(
         ),
         accounts=Accounts(database, clock=clock, new_id=new_id, hash_password=auth.hash),
         campaigns=Campaigns(database, gateway=gateway, clock=clock, new_id=new_id),
+        webhooks=Webhooks(
+            database, guard=Guard(Policy(), Resolver()), clock=clock, new_id=new_id
+        ),
         registry=registry, ready=ready, body_bytes=1 << 20, upload_rows=500,
         storage=RecordingStorage((folder / "store").as_uri(), key=b""),
     )  # fmt: skip

@@ -24,8 +24,11 @@ from dialer.live.gateway import LocalGateway
 from dialer.services.accounts import Accounts
 from dialer.services.agents import Agents
 from dialer.services.campaigns import Campaigns
+from dialer.services.webhooks import Webhooks
 from dialer.store import admin
 from dialer.store.database import Database, upgrade
+from dialer.webhooks.addresses import Address, parsed
+from dialer.webhooks.guard import Guard, Policy
 from telephony.clock import ManualClock
 from telephony.provision.phones import Phone
 
@@ -61,6 +64,11 @@ class House:
         return await self.http.request(method, f"/api/v1{path}", headers=headers, **kwargs)
 
 
+async def public_names(host: str, port: int) -> Sequence[Address]:
+    """A resolver by which every name leads to the public network; nothing is sent there."""
+    return [parsed("8.8.8.8")]
+
+
 @asynccontextmanager
 async def open_house(folder: Path) -> AsyncIterator[House]:
     """Clients `house` and `guest`; logins are the roles, and `guest-admin` for the other client."""
@@ -85,6 +93,9 @@ async def open_house(folder: Path) -> AsyncIterator[House]:
         database=database, gateway=gateway, feed=Feed(clock), clock=clock, new_id=new_id,
         auth=auth, agents=agents,
         accounts=Accounts(database, clock=clock, new_id=new_id, hash_password=auth.hash),
+        webhooks=Webhooks(
+            database, guard=Guard(Policy(), public_names), clock=clock, new_id=new_id
+        ),
         registry=CollectorRegistry(), ready=ready, body_bytes=BODY,
         upload_rows=500, storage=RecordingStorage((folder / "store").as_uri(), key=b"s" * 32),
         campaigns=Campaigns(database, gateway=gateway, clock=clock, new_id=new_id),

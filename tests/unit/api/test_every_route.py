@@ -97,6 +97,8 @@ VALID: dict[tuple[str, str], Any] = {
     ("PUT", "/api/v1/agents/{agent_id}/campaigns"): {"campaigns": []},
     ("PATCH", "/api/v1/agents/{agent_id}"): {"name": "x"},
     ("PATCH", "/api/v1/accounts/{account_id}"): {"disabled": True},
+    ("PATCH", "/api/v1/webhooks/{webhook_id}"): {"enabled": True},
+    ("POST", "/api/v1/webhooks/{webhook_id}/redeliver"): {"since": "2026-01-01T00:00:00Z"},
 }  # fmt: skip
 
 
@@ -132,7 +134,14 @@ async def furnish(house: House, login: str) -> dict[str, Any]:
                 at=house.clock.now(),
             )
         )  # fmt: skip
+    hook = await house.call(
+        "POST", "/webhooks", login=login, json={"url": "https://hooks.example.com/"}
+    )
+    webhook = hook.json()["id"]
+    sent = await house.call("POST", f"/webhooks/{webhook}/test", login=login)
     return {
+        "webhook_id": webhook,
+        "delivery_id": sent.json()["id"],
         "campaign_id": campaign,
         "agent_id": agent.json()["id"],
         "lead_id": leads[0]["id"],

@@ -1,0 +1,1 @@
+"""Calling other people's addresses: which ones may be called, how, and with what signature."""
