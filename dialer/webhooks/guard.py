@@ -146,10 +146,10 @@ class Guard:
         target = self.read(text)
         networks = self._policy.networks
         addresses = await self._addresses(target)
-        if target.scheme == "http" and not all(within(a, networks) for a in addresses):
-            raise Refused("scheme", "the URL begins with https://")
         if not addresses or not all(allowed(a, networks) for a in addresses):
             raise _elsewhere()
+        if target.scheme == "http" and not all(within(a, networks) for a in addresses):
+            raise Refused("scheme", "the URL begins with https://")
         return target, addresses
 
     async def _addresses(self, target: Target) -> Sequence[Address]:
