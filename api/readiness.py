@@ -19,6 +19,7 @@ from api.watchdog import Watchdog
 from api.watched import WatchedTasks
 from dialer.engine.heartbeat import Heartbeat
 from dialer.engine.lines import Lines
+from dialer.jobs.recordings import RecordingMover
 from dialer.live.bus import Bus
 from dialer.store.database import Database, alembic_config
 from telephony.ami import AmiSwitch
@@ -51,6 +52,7 @@ class Readiness:
         switches: Mapping[str, AmiSwitch],
         lines: Lines,
         pools: PoolChecks,
+        mover: RecordingMover,
         tasks: WatchedTasks,
         heartbeat: Heartbeat,
         watchdog: Watchdog,
@@ -62,6 +64,7 @@ class Readiness:
         free."""
         self._db, self._bus, self._switchboard = database, bus, switchboard
         self._switches, self._lines, self._pools, self._tasks = switches, lines, pools, tasks
+        self._mover = mover
         self._heartbeat, self._watchdog = heartbeat, watchdog
         self._folders, self._least_free, self._clock = folders, least_free, clock
         self._newest = ScriptDirectory.from_config(alembic_config("")).get_current_head() or ""
@@ -70,6 +73,9 @@ class Readiness:
         """Each part's state."""
         found = await self._database()
         found["redis"] = self._redis()
+        # Calls go on: recordings wait where they are until there is room for them.
+        moved = self._mover.state
+        found["recordings"] = moved if moved == "ok" else f"degraded: {moved}"
         found.update(self._nodes())
         found["trunks"] = self._trunks()
         found.update(await self._pools.checks())

@@ -143,6 +143,7 @@ class Runtime:
             switches=self.switches,
             lines=self.lines,
             pools=self.pools,
+            mover=self.mover,
             tasks=self.tasks,
             heartbeat=self.heartbeat,
             watchdog=self.watchdog,

@@ -19,6 +19,7 @@ from pydantic_settings import (
 from telephony.destinations import COSTLY, PREFIX
 
 Prefix = Annotated[str, Field(pattern=PREFIX.pattern)]
+_LEAST_SECRET = 32  # characters
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
 
 
@@ -187,8 +188,8 @@ class Settings(BaseSettings):
     @field_validator("secret")
     @classmethod
     def _is_long(cls, secret: SecretStr) -> SecretStr:
-        if 0 < len(secret.get_secret_value()) < 32:
-            raise ValueError("expected at least 32 characters")
+        if 0 < len(secret.get_secret_value()) < _LEAST_SECRET:
+            raise ValueError(f"expected at least {_LEAST_SECRET} characters")
         return secret
 
     @classmethod
@@ -227,9 +228,24 @@ class Settings(BaseSettings):
             return value.encode()
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = self.folder / "secret"
-        try:
-            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-                file.write(secrets.token_urlsafe(48))
-        except FileExistsError:
-            pass
-        return path.read_bytes()
+        if not path.exists():
+            _make_secret(path)
+        key = path.read_bytes()
+        if len(key) < _LEAST_SECRET:
+            raise ValueError(f"{path} holds no key: remove it, and a new one is made")
+        return key
+
+
+def _make_secret(path: Path) -> None:
+    """Whole or not at all, also on a full disk; of several processes one makes it."""
+    temporary = path.with_name(f".secret-{os.getpid()}")
+    try:
+        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(48))
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(temporary, path)
+    except FileExistsError:
+        pass
+    finally:
+        temporary.unlink(missing_ok=True)

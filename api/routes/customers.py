@@ -148,7 +148,7 @@ async def erase_customer(customer_id: UUID, who: ForLeads, request: Request) -> 
         )
         # Deleted before the commit: a crash in between leaves rows that say so, and a retry.
         for row in recordings:
-            if row["state"] == "stored" and deps.storage is not None:
+            if row["state"] in ("stored", "damaged") and deps.storage is not None:
                 await asyncio.to_thread(deps.storage.delete, row["stored_as"])
             await recording_rows.move_on(
                 connection, row["attempt_id"], before=row["state"], values={"state": "erased"}

@@ -26,7 +26,8 @@ _RANGE = re.compile(r"^bytes=([0-9]{0,18})-([0-9]{0,18})$")
 
 
 class Recording(BaseModel):
-    """`state`: on_node, copied, stored, missing or erased; `size` in bytes."""
+    """`state`: on_node, copied, stored, damaged (kept, but the node could not write all of it),
+    missing or erased; `size` in bytes."""
 
     call_id: UUID
     campaign_id: UUID
@@ -72,7 +73,7 @@ async def _stored(deps: Any, client_id: UUID, call_id: UUID, *, who: str, action
     """The recording's row, with a line in the audit log; raises NotFound or Unavailable."""
     async with deps.database.begin() as connection:
         row = await admin.recording(connection, client_id, call_id)
-        if row["state"] not in ("stored", "copied"):
+        if row["state"] not in ("stored", "copied", "damaged"):
             raise NotFound("the recording is not in the store", state=row["state"])
         await admin.note(
             connection,

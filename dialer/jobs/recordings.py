@@ -3,7 +3,9 @@
 Each one: copy under a name that depends only on the call, read it back and compare, write *copied*,
 delete the node's file, write *stored*. Every step may be repeated; a crash between two of them
 repeats one. A failure (disk full, storage away) leaves the recording where it is, and it is tried
-again later, less and less often, without holding up the others.
+again later, less and less often, without holding up the others. What the node itself could not
+write whole (its own disk was full) ends as *damaged* instead of stored: kept, and said to be no
+recording of all of the conversation.
 """
 
 from __future__ import annotations
@@ -29,6 +31,17 @@ _BATCH = 100
 _SETTLED = timedelta(seconds=2)  # Asterisk may still write a file that changed since
 _MISSING = timedelta(minutes=10)  # a file that is not there by then will not come
 _LONGEST_REST = 600.0
+_EDGE = 2.0  # s of a conversation that may be missing: recording begins after, and ends before it
+
+WAV_HEAD = 44  # bytes of the header that Asterisk writes
+
+
+def wav_seconds(head: bytes, size: int) -> float | None:
+    """How long the sound of a WAV file of `size` bytes is; None when this is none."""
+    if len(head) < WAV_HEAD or (head[:4], head[8:12]) != (b"RIFF", b"WAVE"):
+        return None
+    bytes_per_second = int.from_bytes(head[28:32], "little")
+    return (size - WAV_HEAD) / bytes_per_second if bytes_per_second else None
 
 
 class RecordingMover:
@@ -50,6 +63,12 @@ class RecordingMover:
         #: What was left at the last look, and how old the oldest of it was (seconds).
         self.waiting, self.oldest = 0, 0.0
         self.failed = 0  # tries
+        self._why = ""
+
+    @property
+    def state(self) -> str:
+        """`ok`, or how many recordings could not be moved when last tried, and why the last one."""
+        return f"{len(self._resting)} not moved: {self._why}" if self._resting else "ok"
 
     def wake(self) -> None:
         """Look now: a recording has ended."""
@@ -100,6 +119,7 @@ class RecordingMover:
         except Exception as error:
             self.failed += 1
             self._resting[key] = (self._clock.monotonic() + rest, min(rest * 2, _LONGEST_REST))
+            self._why = type(error).__name__
             log.warning(
                 "recording not moved",
                 action="recording_not_moved",
@@ -122,16 +142,40 @@ class RecordingMover:
                     connection, row["attempt_id"], before="on_node", values=copied
                 ):
                     return False  # erased meanwhile, or another mover was faster
+        else:
+            copied = {"stored_as": row["stored_as"], "size": row["size"]}
+        whole = await self._is_whole(row["attempt_id"], copied["stored_as"], copied["size"])
         await asyncio.to_thread(source.unlink, True)
         async with self._db.begin() as connection:
             now = await rows.move_on(
-                connection, row["attempt_id"], before="copied", values={"state": "stored"}
+                connection,
+                row["attempt_id"],
+                before="copied",
+                values={"state": "stored" if whole else "damaged"},
             )
-            if now:
+            if now and whole:
                 stored = await rows.one(connection, row["attempt_id"])
                 await outbox.recording_stored(connection, stored, now=self._clock.now())
-        log.info("recording stored", action="recording_stored", call=str(row["attempt_id"]))
+        call = str(row["attempt_id"])
+        if whole:
+            log.info("recording stored", action="recording_stored", call=call)
+        else:
+            log.error(
+                "the node did not write all of the recording",
+                action="recording_damaged",
+                call=call,
+                node=row["node"],
+                size=copied["size"],
+            )
         return True
+
+    async def _is_whole(self, attempt_id: UUID, name: str, size: int) -> bool:
+        """Whether what was stored is a sound as long as the conversation."""
+        async with self._db.begin() as connection:
+            lasted = await rows.conversation_seconds(connection, attempt_id)
+        head = await asyncio.to_thread(self._storage.head, name, min(WAV_HEAD, size), size)
+        heard = wav_seconds(head, size)
+        return heard is not None and heard >= lasted - _EDGE
 
     async def _copy(self, row: Mapping[str, Any], source: Path) -> dict[str, Any] | None:
         """Store and verify; the row's new values, or None when the file is not ready."""

@@ -101,6 +101,10 @@ class RecordingStorage:
             base = index * CHUNK
             yield block[max(start - base, 0) : end - base]
 
+    def head(self, name: str, length: int, size: int) -> bytes:
+        """The first bytes of a recording of `size` bytes."""
+        return b"".join(self.read(name, 0, length, size=size)) if length else b""
+
     def delete(self, name: str) -> None:
         """Remove an object; one that is gone is no error."""
         try:

@@ -1,7 +1,7 @@
 """Recordings in the tables: which wait to be moved, and where each one is.
 
-States: on_node (waits), copied (stored and verified, the node's file still there), stored, missing
-(the node had no such file), erased.
+States: on_node (waits), copied (stored and verified, the node's file still there), stored, damaged
+(stored, but the node had not written all of it), missing (the node had no such file), erased.
 """
 
 from __future__ import annotations
@@ -56,6 +56,21 @@ async def one(connection: AsyncConnection, attempt_id: UUID) -> Mapping[str, Any
     """A recording that is known to be there."""
     query = sa.select(t.recording).where(_R.attempt_id == attempt_id)
     return dict((await connection.execute(query)).mappings().one())
+
+
+async def conversation_seconds(connection: AsyncConnection, attempt_id: UUID) -> float:
+    """How long a person was spoken with, by all agents together; 0 when that is not known."""
+    c = t.conversation.c
+    query = sa.select(c.connected_at, c.ended_at).where(c.attempt_id == attempt_id)
+    rows = (await connection.execute(query)).all()
+    return sum(
+        (
+            max((row.ended_at - row.connected_at).total_seconds(), 0.0)
+            for row in rows
+            if row.ended_at
+        ),
+        start=0.0,
+    )
 
 
 async def listed(

@@ -307,7 +307,7 @@ recording = sa.Table(
     sa.Column("campaign_id", sa.Uuid, nullable=False, index=True),
     _text("node", 40),
     _text("path", 250),
-    _text("state", 20),  # on_node, stored, missing
+    _text("state", 20),  # as dialer/store/recordings.py says
     _text("stored_as", 250),
     sa.Column("size", sa.BigInteger, nullable=False),
     _text("sha256", 64),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import io
 import os
+import wave
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -24,6 +26,20 @@ from telephony.clock import ManualClock
 pytestmark = pytest.mark.unit
 KEY = bytes(range(32))
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
+
+
+def wav(sound: bytes) -> bytes:
+    """A file as Asterisk writes it: 8,000 samples of 16 bits a second."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(8000)
+        out.writeframes(sound)
+    return file.getvalue()
+
+
+SOUND = wav(b"sound!" * 1000)
 
 
 @pytest.mark.parametrize("key", [b"", KEY], ids=["plain", "encrypted"])
@@ -78,7 +94,7 @@ class Place:
             self.database, self.storage, folders={"ast": self.folder}, clock=self.clock
         )
 
-    async def add(self, path: str, data: bytes | None = b"sound" * 1000) -> UUID:
+    async def add(self, path: str, data: bytes | None = SOUND) -> UUID:
         if data is not None:
             (self.folder / path).write_bytes(data)
             os.utime(self.folder / path, (NOW.timestamp() - 60,) * 2)
@@ -115,9 +131,7 @@ async def test_a_recording_moves_and_its_source_goes(place: Place) -> None:
     row = await place.row(key)
     assert row.state == "stored"
     assert not (place.folder / "a.wav").exists()
-    assert (
-        b"".join(place.storage.read(row.stored_as, 0, row.size, size=row.size)) == b"sound" * 1000
-    )
+    assert b"".join(place.storage.read(row.stored_as, 0, row.size, size=row.size)) == SOUND
     assert await place.mover.move_all() == 0
 
 
@@ -133,7 +147,9 @@ async def test_a_full_disk_loses_nothing_and_does_not_hold_up_others(
         return put(self, source, name)
 
     monkeypatch.setattr(RecordingStorage, "put", full)
+    assert place.mover.state == "ok"
     assert await place.mover.move_all() == 1
+    assert place.mover.state == "1 not moved: OSError"
     assert (await place.row(bad)).state == "on_node"
     assert (place.folder / "bad.wav").exists()
     assert (await place.row(good)).state == "stored"
@@ -141,6 +157,7 @@ async def test_a_full_disk_loses_nothing_and_does_not_hold_up_others(
     assert await place.mover.move_all() == 0, "a failed one rests"
     place.clock.advance(5)
     assert await place.mover.move_all() == 1
+    assert place.mover.state == "ok"
 
 
 async def test_what_was_stored_wrongly_keeps_its_source(
@@ -151,6 +168,25 @@ async def test_what_was_stored_wrongly_keeps_its_source(
     assert await place.mover.move_all() == 0
     assert (place.folder / "a.wav").exists()
     assert (await place.row(key)).state == "on_node"
+
+
+@pytest.mark.parametrize("written", [b"", b"\x00" * 5000, SOUND[:30], wav(b"s!" * 8000)])
+async def test_what_the_node_could_not_write_whole_is_kept_and_not_called_stored(
+    place: Place, written: bytes
+) -> None:
+    """As its full disk leaves it: empty, without a beginning, or one second out of ten."""
+    key = await place.add("a.wav", written)
+    talk = {"attempt_id": key, "agent_id": uuid4(), "client_id": uuid4(), "campaign_id": uuid4(),
+            "customer_id": uuid4(), "lead_id": uuid4(), "connected_at": NOW,
+            "ended_at": NOW + timedelta(seconds=10), "ended_by": "agent"}  # fmt: skip
+    async with place.database.begin() as connection:
+        await connection.execute(sa.insert(t.conversation).values(talk))
+    assert await place.mover.move_all() == 1
+    row = await place.row(key)
+    assert (row.state, row.size) == ("damaged", len(written))
+    kept = place.storage.read(row.stored_as, 0, row.size, size=row.size) if row.size else []
+    assert b"".join(kept) == written
+    assert not (place.folder / "a.wav").exists()
 
 
 @pytest.mark.parametrize("step", ["unlink", "stored"])
