@@ -87,11 +87,24 @@ def setup(
 
 
 @app.command
-def doctor(*, as_json: Json = False) -> None:
-    """Check settings, database, storage and Asterisk, and say what to do; exit code 1 if not."""
+def doctor(
+    *,
+    repair: Annotated[bool, Parameter(negative="", help="Put right what is safe to.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Find what is wrong with this installation, and say what to do about it.
+
+    Looks at database, migrations, clocks, disks, storage, Redis, and each Asterisk: accounts and
+    their rights, version, modules, trunks, channels; and for calls and leads that are stuck.
+    With --repair it hangs up orphaned calls after asking twice, releases stale reservations and
+    puts leads back from hoppers that nobody has; a call in conversation is never touched.
+    Exit codes: 0 no problem (notes and repairs are none), 1 problems are left, 2 settings that do
+    not fit, 130 interrupted.
+    """
     from api.cli.doctor import report as examine
 
-    raise SystemExit(0 if examine(load_settings(), as_json=as_json) else 1)
+    good = examine(load_settings(), as_json=as_json, repair=repair)
+    raise SystemExit(0 if good else 1)
 
 
 def main() -> None:

@@ -74,14 +74,18 @@ class InsideCentre(CallCentre):
 
 
 @contextmanager
-def noted(owner: Any, name: str, note: Callable[[str, Any], None]) -> Iterator[None]:
-    """Have an asynchronous method tell when it is begun ("+") and when it is done ("-")."""
+def noted(
+    owner: Any, name: str, note: Callable[[str], None], *, takes: float = 0.0
+) -> Iterator[None]:
+    """Have an asynchronous method tell when it is begun ("+") and when it is done ("-"), and take
+    so many seconds longer."""
     real = getattr(owner, name)
 
     async def wrapped(*arguments: Any, **named: Any) -> Any:
-        note(f"+{name}", arguments)
+        note(f"+{name}")
+        await asyncio.sleep(takes)
         found = await real(*arguments, **named)
-        note(f"-{name}", arguments)
+        note(f"-{name}")
         return found
 
     with patch.object(owner, name, wrapped):
