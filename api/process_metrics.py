@@ -12,6 +12,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from api.readiness import Readiness
 from api.watchdog import Watchdog
 from api.watched import WatchedTasks
 from dialer.engine.heartbeat import Heartbeat
@@ -121,6 +122,22 @@ class ProcessMetrics(Collector):
             used.add_metric([trunk["name"]], trunk["used"])
             lines.add_metric([trunk["name"]], trunk["lines"])
         yield from (breaker, used, lines)
+
+
+class CheckMetrics(Collector):
+    """What /readyz says, as it was at the last look."""
+
+    def __init__(self, readiness: Readiness) -> None:
+        self._readiness = readiness
+
+    def collect(self) -> Iterator[Metric]:
+        checks = GaugeMetricFamily(
+            "dialer_check", "1 good, 0.5 degraded, 0 not; as /readyz says it", labels=["check"]
+        )
+        for name, why in sorted(self._readiness.last.items()):
+            good = 1.0 if why == "ok" else 0.5 if why.startswith("degraded") else 0.0
+            checks.add_metric([name], good)
+        yield checks
 
 
 class JobMetrics(Collector):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 import sqlalchemy as sa
+import structlog
 from alembic.script import ScriptDirectory
 
 from api.watchdog import Watchdog
@@ -26,9 +27,13 @@ from telephony.ami import AmiSwitch
 from telephony.clock import Clock
 from telephony.nodes import Switchboard
 
+log = structlog.get_logger(__name__)
+
 _DATABASE = 2.0  # s the database may take to answer
 SKEW = 2.0  # s between two clocks that matter: times of calls begin to contradict each other
 WRONG = 60.0  # s by which a clock is plainly wrong: calling hours are judged by it
+_LOOK = 15.0  # s between looks for the metrics
+_DISK = 2.0  # s a disk may take to say how full it is
 _STALL = 0.5  # s of lag that people who wait for an agent notice
 
 
@@ -67,6 +72,8 @@ class Readiness:
         self._mover = mover
         self._heartbeat, self._watchdog = heartbeat, watchdog
         self._folders, self._least_free, self._clock = folders, least_free, clock
+        self._looking: asyncio.Future[dict[str, str]] | None = None
+        self.last: Mapping[str, str] = {}  # what was found at the last look
         self._newest = ScriptDirectory.from_config(alembic_config("")).get_current_head() or ""
 
     async def checks(self) -> dict[str, str]:
@@ -82,8 +89,19 @@ class Readiness:
         found["tasks"] = self._tasks.hold() or "ok"
         found.update({f"task {name}": why for name, why in self._tasks.dead.items()})
         found["loop"] = self._loop()
-        found.update(await asyncio.to_thread(self._disks))
+        found.update(await self._disks())
+        self.last = found
         return found
+
+    async def keep(self) -> None:
+        """Look again and again, for the metrics, until cancelled."""
+        while True:
+            try:
+                await self.checks()
+            except Exception:  # a check that cannot be made is no reason to stop looking
+                log.exception("not looked at", action="checks_failed")
+                self.last = {"checks": "failed"}
+            await asyncio.sleep(_LOOK)
 
     async def _database(self) -> dict[str, str]:
         """The database, its tables, and its clock against ours."""
@@ -146,7 +164,16 @@ class Readiness:
         worst = self._heartbeat.worst()
         return "ok" if worst < _STALL else f"degraded: stood still for {worst:.1f} s a moment ago"
 
-    def _disks(self) -> dict[str, str]:
+    async def _disks(self) -> dict[str, str]:
+        """In a thread, and one at a time: a network disk that hangs must hang nothing else."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.ensure_future(asyncio.to_thread(self._look_at_disks))
+        await asyncio.wait({self._looking}, timeout=_DISK)
+        if not self._looking.done():
+            return {f"disk {what}": "does not answer" for what in self._folders}
+        return self._looking.result()
+
+    def _look_at_disks(self) -> dict[str, str]:
         return {f"disk {what}": disk(at, self._least_free) for what, at in self._folders.items()}
 
 

@@ -17,13 +17,13 @@ from uuid import UUID
 
 import structlog
 import uvicorn
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector
 
 from api.app import Deps, create_app
 from api.auth import Auth
 from api.metrics import EngineMetrics
 from api.pools import POOLS, Pools
-from api.process_metrics import JobMetrics, ProcessMetrics
+from api.process_metrics import CheckMetrics, JobMetrics, ProcessMetrics
 from api.readiness import Readiness, folders_written
 from api.settings import NodeSettings, Settings, WebhookSettings
 from api.watchdog import Watchdog
@@ -136,6 +136,7 @@ class Runtime:
             poll=settings.recordings.poll,
         )
         self.registry.register(JobMetrics(self.mover))
+        ProcessCollector(registry=self.registry)
         self.readiness = Readiness(
             database=self.database,
             bus=self.bus,
@@ -155,6 +156,7 @@ class Runtime:
             least_free=settings.disk_free,
             clock=self.clock,
         )
+        self.registry.register(CheckMetrics(self.readiness))
         self.names = Resolver()
         guard = self._guard(settings.webhooks)
         self.deliverer = WebhookDeliverer(
@@ -274,6 +276,7 @@ class Runtime:
         self.watchdog.start()
         self.tasks.start("heartbeat", self.heartbeat.run())
         self.tasks.start("bus", self.bus.run())
+        self.tasks.start("checks", self.readiness.keep(), holds=False)
         self.tasks.start("partitions", keep_partitions(self.database, clock=self.clock))
         self.tasks.start("recordings", self.mover.run())
         self.tasks.start("webhooks", self.deliverer.run(), holds=False)
