@@ -35,6 +35,7 @@ from dialer.live.feed import LiveFeed
 from dialer.live.gateway import CommandGateway
 from dialer.services.accounts import Accounts
 from dialer.services.agents import Agents
+from dialer.services.audit import Audit
 from dialer.services.campaigns import Campaigns
 from dialer.services.webhooks import Webhooks
 from dialer.store.database import Database
@@ -64,6 +65,10 @@ class Deps:
     address_seconds: int = 300
     pools_changed: Callable[[], None] = lambda: None  # nudges every node to look for new pools
     region: str | None = None  # of numbers that come without a country
+
+    @property
+    def audit(self) -> Audit:
+        return Audit(self.clock, self.new_id)
 
 
 #: One module for each resource.
@@ -108,6 +113,7 @@ def create_app(deps: Deps) -> FastAPI:
         response = await call_next(request)
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Cache-Control"] = "no-store"
+        response.headers["Referrer-Policy"] = "no-referrer"  # signed addresses stay where they are
         return response
 
     webhook_events.describe(app)

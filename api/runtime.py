@@ -337,7 +337,9 @@ def configure_logs(settings: Settings) -> None:
     logging.basicConfig(level=max(level, logging.WARNING), stream=sys.stderr)
 
 
-def http_config(app: Any, *, host: str, port: int) -> uvicorn.Config:
+def http_config(
+    app: Any, *, host: str, port: int, proxies: Sequence[str] = ("127.0.0.1",)
+) -> uvicorn.Config:
     """How the API is served. No access log: addresses of recordings are signed, and secret."""
     return uvicorn.Config(
         app,
@@ -345,6 +347,8 @@ def http_config(app: Any, *, host: str, port: int) -> uvicorn.Config:
         port=port,
         log_config=None,
         access_log=False,
+        server_header=False,
+        forwarded_allow_ips=list(proxies),
         ws="websockets-sansio",
         ws_max_size=64 * 1024,
         ws_ping_interval=10.0,  # an agent whose machine vanished is noticed within 20 s
@@ -387,7 +391,9 @@ async def serve(settings: Settings) -> int:
     await asyncio.to_thread(upgrade, settings.database_url)
     runtime = Runtime(settings)
     await runtime.start()
-    config = http_config(runtime.app, host=settings.host, port=settings.port)
+    config = http_config(
+        runtime.app, host=settings.host, port=settings.port, proxies=settings.proxies
+    )
     config.load()  # its protocols are imported here, and belong to what lives for ever
     server = uvicorn.Server(config)
     spare_the_collector()

@@ -140,6 +140,9 @@ class Settings(BaseSettings):
     """Where the API listens. The world, and TLS, are a proxy's business."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """The API's port; 0: any free one."""
+    proxies: tuple[str, ...] = ("127.0.0.1",)
+    """Addresses or networks of the proxies before the API: only they are believed whom they speak
+    for (`X-Forwarded-For`), by which wrong passwords are counted."""
     folder: Path = Field(default_factory=state_folder)
     """What the dialer keeps on disk: `$XDG_STATE_HOME/dialer`, or `~/.local/state/dialer`."""
     nodes: tuple[NodeSettings, ...] = ()

@@ -14,8 +14,9 @@ from api.auth import Auth
 from api.cli.start import Json, load_settings, read_password
 from dialer.domain.errors import NotFound
 from dialer.domain.ids import uuid7
-from dialer.store import access, admin
+from dialer.store import access, admin, guesses
 from dialer.store.database import Database
+from dialer.store.schema import account
 from telephony.clock import SystemClock
 
 Role = Literal["admin", "supervisor", "quality", "agent", "integration"]
@@ -84,8 +85,6 @@ def add(
                     "password_hash": hashed,
                     "role": role,
                     "disabled": False,
-                    "failures": 0,
-                    "locked_until": None,
                     "created_at": clock.now(),
                 },
             )
@@ -127,8 +126,11 @@ def passwd(login: Login) -> None:
 
     async def work(database: Database) -> None:
         hashed = await _hash(database, password)
-        values = {"password_hash": hashed, "disabled": False, "failures": 0, "locked_until": None}
+        generation = account.c.generation + 1  # ends the tokens it has
+        values = {"password_hash": hashed, "disabled": False, "generation": generation}
         await _change(database, login, values)
+        async with database.begin() as connection:
+            await guesses.forget(connection, login)
         print(f"{login} has a new password")
 
     _run(work)

@@ -35,7 +35,7 @@ async def list_accounts(
 async def add_account(body: NewAccount, who: AdminOnly, request: Request) -> Account:
     """Somebody who may sign in. Agents are made under /agents, with their phone."""
     account_id = await parts(request).agents.add_account(
-        who.client_id, login=body.login, password=body.password, role=body.role
+        who.client_id, who=who.login, login=body.login, password=body.password, role=body.role
     )
     return Account(id=account_id, login=body.login, role=body.role, disabled=False)
 

@@ -71,6 +71,7 @@ async def add_client(body: NewClient, who: AdminOnly, request: Request) -> Clien
         await admin.add_client(
             connection, client_id=client_id, name=body.name, pool_id=deps.new_id(), at=now
         )
+        await deps.audit.note(connection, who.client_id, who.login, "client.added", added=client_id)
     deps.pools_changed()
     return Client(id=client_id, name=body.name, created_at=now)
 

@@ -38,6 +38,7 @@ async def add_agent(body: NewAgent, who: ForAgents, request: Request) -> Agent:
     deps = parts(request)
     made = await deps.agents.add(
         who.client_id,
+        who=who.login,
         name=body.name,
         endpoint=body.endpoint,
         node=body.node or "",
@@ -79,16 +80,20 @@ async def new_phone_password(agent_id: UUID, who: ForAgents, request: Request) -
 @router.put("/{agent_id}/campaigns", status_code=204)
 async def assign(agent_id: UUID, body: Assignment, who: ForAgents, request: Request) -> None:
     """The campaigns this agent may work: exactly these."""
-    await parts(request).agents.assign(who.client_id, agent_id, body.campaigns)
+    await parts(request).agents.assign(who.client_id, agent_id, body.campaigns, who=who.login)
 
 
 @router.put("/{agent_id}/campaigns/{campaign_id}", status_code=204)
 async def assign_one(agent_id: UUID, campaign_id: UUID, who: ForAgents, request: Request) -> None:
     """This campaign too."""
-    await parts(request).agents.link(who.client_id, agent_id, campaign_id, works=True)
+    await parts(request).agents.link(
+        who.client_id, agent_id, campaign_id, works=True, who=who.login
+    )
 
 
 @router.delete("/{agent_id}/campaigns/{campaign_id}", status_code=204)
 async def unassign(agent_id: UUID, campaign_id: UUID, who: ForAgents, request: Request) -> None:
     """This campaign no more; a call at hand is finished."""
-    await parts(request).agents.link(who.client_id, agent_id, campaign_id, works=False)
+    await parts(request).agents.link(
+        who.client_id, agent_id, campaign_id, works=False, who=who.login
+    )

@@ -71,6 +71,7 @@ async def hang_up(call_id: UUID, who: ForCalls, request: Request) -> None:
     deps = parts(request)
     async with deps.database.begin() as connection:
         row = await call_log.call(connection, who.client_id, call_id)
+        await deps.audit.note(connection, who.client_id, who.login, "call.hung_up", call_id=call_id)
     await deps.gateway.call(row["pool_id"], "call.hang_up", {"call_id": str(call_id)})
 
 
@@ -131,6 +132,8 @@ async def block(body: Blocked, who: ForDoNotCall, request: Request) -> Added:
     entry = DoNotCall(who.client_id, number, None, "client", "api", deps.clock.now())
     async with deps.database.begin() as connection:
         await block_numbers(connection, [entry])
+        # Without the number: the log outlives what is known of a person.
+        await deps.audit.note(connection, who.client_id, who.login, "do_not_call.added")
         pools = await admin.pools(connection, who.client_id)
     await deps.agents.tell_pools(
         [row["id"] for row in pools],

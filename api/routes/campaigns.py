@@ -94,6 +94,7 @@ async def create_campaign(body: NewCampaign, who: ForCampaigns, request: Request
     return _campaign(
         await parts(request).campaigns.create(
             who.client_id,
+            who=who.login,
             name=body.name,
             settings=body.settings.domain(),
             dispositions=[d.domain() for d in body.dispositions],
@@ -117,6 +118,7 @@ async def change_settings(
         await parts(request).campaigns.change(
             who.client_id,
             campaign_id,
+            who=who.login,
             settings=body.settings.domain(),
             dispositions=(
                 [d.domain() for d in body.dispositions] if body.dispositions is not None else None
@@ -170,7 +172,9 @@ def _version(text: str) -> int:
 
 
 async def _move(campaign_id: UUID, event: CampaignEvent, who: Any, request: Request) -> Campaign:
-    return _campaign(await parts(request).campaigns.move(who.client_id, campaign_id, event))
+    return _campaign(
+        await parts(request).campaigns.move(who.client_id, campaign_id, event, who=who.login)
+    )
 
 
 @router.post("/{campaign_id}/start")
@@ -239,7 +243,7 @@ async def upload_leads(
             )
         )
     done, state = await parts(request).campaigns.upload(
-        who.client_id, campaign_id, name=body.name, rows=rows
+        who.client_id, campaign_id, who=who.login, name=body.name, rows=rows
     )
     rejected += [
         Rejected(row=places[i], reason="this person or number is in the campaign already")

@@ -122,6 +122,10 @@ async def change_customer(
     async with parts(request).database.begin() as connection:
         await rows.customer(connection, who.client_id, customer_id)
         await rows.amend(connection, who.client_id, customer_id, values)
+        await parts(request).audit.note(
+            connection, who.client_id, who.login, "customer.changed",
+            customer_id=customer_id, fields=sorted(values),
+        )  # fmt: skip
         row = await rows.customer(connection, who.client_id, customer_id)
     return Customer(**{k: row[k] for k in Customer.model_fields})
 
@@ -135,16 +139,8 @@ async def erase_customer(customer_id: UUID, who: ForLeads, request: Request) -> 
         for row in recordings:
             if row["state"] == "on_node" or row["state"] == "copied":
                 raise Invalid("a recording of this person is being moved; try again in a moment")
-        await admin.note(
-            connection,
-            {
-                "id": deps.new_id(),
-                "client_id": who.client_id,
-                "at": deps.clock.now(),
-                "who": who.login,
-                "action": "customer.erased",
-                "details": {"customer_id": str(customer_id)},
-            },
+        await deps.audit.note(
+            connection, who.client_id, who.login, "customer.erased", customer_id=customer_id
         )
         # Deleted before the commit: a crash in between leaves rows that say so, and a retry.
         for row in recordings:
@@ -206,6 +202,9 @@ async def agree_callback(
         if body.agent_id is not None:
             await admin.agent(connection, who.client_id, body.agent_id)
         await rows.call_back(connection, who.client_id, lead_id, at=body.at, agent_id=body.agent_id)
+        await deps.audit.note(
+            connection, who.client_id, who.login, "callback.agreed", lead_id=lead_id
+        )
         row = await rows.lead(connection, who.client_id, lead_id)
         campaign = await admin.campaign(connection, who.client_id, row["campaign_id"])
         await outbox.callback_agreed(connection, row, now=deps.clock.now())
@@ -216,5 +215,9 @@ async def agree_callback(
 @router.delete("/callbacks/{lead_id}", status_code=204)
 async def cancel_callback(lead_id: UUID, who: ForCampaigns, request: Request) -> None:
     """No callback after all."""
-    async with parts(request).database.begin() as connection:
+    deps = parts(request)
+    async with deps.database.begin() as connection:
         await rows.cancel_callback(connection, who.client_id, lead_id)
+        await deps.audit.note(
+            connection, who.client_id, who.login, "callback.cancelled", lead_id=lead_id
+        )

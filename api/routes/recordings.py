@@ -75,17 +75,7 @@ async def _stored(deps: Any, client_id: UUID, call_id: UUID, *, who: str, action
         row = await admin.recording(connection, client_id, call_id)
         if row["state"] not in ("stored", "copied", "damaged"):
             raise NotFound("the recording is not in the store", state=row["state"])
-        await admin.note(
-            connection,
-            {
-                "id": deps.new_id(),
-                "client_id": client_id,
-                "at": deps.clock.now(),
-                "who": who,
-                "action": action,
-                "details": {"call_id": str(call_id)},
-            },
-        )
+        await deps.audit.note(connection, client_id, who, action, call_id=call_id)
     if deps.storage is None:
         raise Unavailable("this process has no recordings storage")
     return row
@@ -97,7 +87,7 @@ async def recording_address(call_id: UUID, who: ForRecordings, request: Request)
     deps = parts(request)
     await _stored(deps, who.client_id, call_id, who=who.login, action="recording.address")
     signature = deps.auth.sign_address(
-        who.client_id, call_id, login=who.login, seconds=deps.address_seconds
+        who.client_id, call_id, account_id=who.account_id, seconds=deps.address_seconds
     )
     return Address(
         address=f"/api/v1/recordings/{call_id}/sound?signature={signature}",
@@ -122,7 +112,8 @@ async def sound(
 ) -> Response:
     """The sound itself, whole or a range of bytes. The signature is the permission."""
     deps = parts(request)
-    client_id, login = deps.auth.open_address(signature, call_id)
+    client_id, account_id = deps.auth.open_address(signature, call_id)
+    login = await deps.auth.hearer(account_id)
     row = await _stored(deps, client_id, call_id, who=login, action="recording.read")
     size = int(row["size"])
     headers = {"Accept-Ranges": "bytes"}

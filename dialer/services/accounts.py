@@ -8,7 +8,9 @@ from uuid import UUID
 
 from dialer.domain.errors import Conflict
 from dialer.domain.ids import NewId
-from dialer.store import admin, directory
+from dialer.services.audit import Audit
+from dialer.store import admin, directory, guesses
+from dialer.store import schema as t
 from dialer.store.database import Database
 from telephony.clock import Clock
 
@@ -24,7 +26,8 @@ class Accounts:
         new_id: NewId,
         hash_password: Callable[[str], Awaitable[str]],
     ) -> None:
-        self._db, self._clock, self._new_id, self._hash = database, clock, new_id, hash_password
+        self._db, self._hash = database, hash_password
+        self._audit = Audit(clock, new_id)
 
     async def change(
         self,
@@ -46,29 +49,16 @@ class Accounts:
         if disabled is not None:
             values["disabled"] = disabled
         if password is not None:
-            values |= {
-                "password_hash": await self._hash(password),
-                "failures": 0,
-                "locked_until": None,
-            }
+            values["password_hash"] = await self._hash(password)
+            values["generation"] = t.account.c.generation + 1  # ends the tokens it has
         async with self._db.begin() as connection:
-            await directory.account(connection, client_id, account_id)
+            before = await directory.account(connection, client_id, account_id)
+            if password is not None:
+                await guesses.forget(connection, before["login"])
             if values:
                 await admin.update_account(connection, account_id, values)
-                await admin.note(
-                    connection,
-                    {
-                        "id": self._new_id(),
-                        "client_id": client_id,
-                        "at": self._clock.now(),
-                        "who": who,
-                        "action": "account.changed",
-                        "details": {
-                            "account_id": str(account_id),
-                            "role": role,
-                            "disabled": disabled,
-                            "password": password is not None,
-                        },
-                    },
-                )
+                await self._audit.note(
+                    connection, client_id, who, "account.changed", account_id=account_id,
+                    role=role, disabled=disabled, password=password is not None,
+                )  # fmt: skip
             return await directory.account(connection, client_id, account_id)

@@ -11,6 +11,7 @@ from uuid import UUID
 from dialer.domain.errors import Conflict, Invalid, NotFound, Unavailable
 from dialer.domain.ids import NewId
 from dialer.live.gateway import CommandGateway
+from dialer.services.audit import Audit
 from dialer.store import admin, directory
 from dialer.store.database import Database
 from telephony.clock import Clock
@@ -42,13 +43,19 @@ class Agents:
         provision: Provision,
     ) -> None:
         self._db, self._gateway, self._clock, self._new_id = database, gateway, clock, new_id
+        self._audit = Audit(clock, new_id)
         self._hash, self._nodes, self._provision = hash_password, tuple(nodes), provision
 
-    async def add_account(self, client_id: UUID, *, login: str, password: str, role: str) -> UUID:
+    async def add_account(
+        self, client_id: UUID, *, who: str, login: str, password: str, role: str
+    ) -> UUID:
         account_id = self._new_id()
         values = await self._account(account_id, client_id, login, password, role)
         async with self._db.begin() as connection:
             await admin.add_account(connection, values)
+            await self._audit.note(
+                connection, client_id, who, "account.added", account_id=account_id, role=role
+            )
         return account_id
 
     async def _account(
@@ -61,8 +68,6 @@ class Agents:
             "password_hash": await self._hash(password),
             "role": role,
             "disabled": False,
-            "failures": 0,
-            "locked_until": None,
             "created_at": self._clock.now(),
         }
 
@@ -70,6 +75,7 @@ class Agents:
         self,
         client_id: UUID,
         *,
+        who: str,
         name: str,
         endpoint: str,
         node: str,
@@ -110,6 +116,7 @@ class Agents:
                 },
             )
             await admin.assign(connection, client_id, agent_id, campaigns)
+            await self._note(connection, client_id, who, "agent.added", agent_id)
         await self.provision()
         await self.tell_pools([pools[0]["id"]], "pool.refresh", {})
         return MadeAgent(agent_id, where, phone_password)
@@ -120,14 +127,20 @@ class Agents:
         counts = await directory.agents_by_node(connection)
         return min(self._nodes, key=lambda node: counts.get(node, 0))
 
-    async def assign(self, client_id: UUID, agent_id: UUID, campaign_ids: Sequence[UUID]) -> None:
+    async def assign(
+        self, client_id: UUID, agent_id: UUID, campaign_ids: Sequence[UUID], *, who: str
+    ) -> None:
         async with self._db.begin() as connection:
             await admin.assign(connection, client_id, agent_id, campaign_ids)
+            await self._audit.note(
+                connection, client_id, who, "agent.campaigns", agent_id=agent_id,
+                campaigns=[str(c) for c in campaign_ids],
+            )  # fmt: skip
             row = await admin.agent(connection, client_id, agent_id)
         await self.tell_pools([row["pool_id"]], "pool.refresh", {})
 
     async def link(
-        self, client_id: UUID, agent_id: UUID, campaign_id: UUID, *, works: bool
+        self, client_id: UUID, agent_id: UUID, campaign_id: UUID, *, works: bool, who: str
     ) -> None:
         """Whether the agent may work this campaign, the others left as they are."""
         async with self._db.begin() as connection:
@@ -135,6 +148,10 @@ class Agents:
             await admin.campaign(connection, client_id, campaign_id)
             change = directory.link if works else directory.unlink
             await change(connection, client_id, agent_id, campaign_id)
+            await self._audit.note(
+                connection, client_id, who, "agent.campaign", agent_id=agent_id,
+                campaign_id=campaign_id, works=works,
+            )  # fmt: skip
         await self.tell_pools([row["pool_id"]], "pool.refresh", {})
 
     async def change(
@@ -154,6 +171,7 @@ class Agents:
                 raise Conflict("this agent has no account to disable: nobody can sign in as it")
             if name is not None:
                 await directory.change_agent(connection, client_id, agent_id, {"name": name})
+                await self._note(connection, client_id, who, "agent.renamed", agent_id)
             if disabled is not None:
                 await admin.update_account(connection, row["account_id"], {"disabled": disabled})
                 await self._note(
@@ -202,17 +220,7 @@ class Agents:
     async def _note(
         self, connection: Any, client_id: UUID, who: str, action: str, agent_id: UUID
     ) -> None:
-        await admin.note(
-            connection,
-            {
-                "id": self._new_id(),
-                "client_id": client_id,
-                "at": self._clock.now(),
-                "who": who,
-                "action": action,
-                "details": {"agent_id": str(agent_id)},
-            },
-        )
+        await self._audit.note(connection, client_id, who, action, agent_id=agent_id)
 
     async def provision(self) -> None:
         """Write all phones for every node and have Asterisk read them: a phone is called by

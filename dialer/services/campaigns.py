@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from dialer.compliance.hours import every_day
 from dialer.compliance.profile import UnknownProfile, load_profile
 from dialer.domain.campaign import (
@@ -20,6 +22,7 @@ from dialer.domain.errors import Conflict, Invalid, NotFound, Unavailable
 from dialer.domain.ids import NewId
 from dialer.domain.machine import IllegalTransition
 from dialer.live.gateway import CommandGateway
+from dialer.services.audit import Audit
 from dialer.store import admin, outbox
 from dialer.store.database import Database
 from dialer.store.leads import Inserted, NewLead, insert_leads
@@ -36,11 +39,13 @@ class Campaigns:
         self, database: Database, *, gateway: CommandGateway, clock: Clock, new_id: NewId
     ) -> None:
         self._db, self._gateway, self._clock, self._new_id = database, gateway, clock, new_id
+        self._audit = Audit(clock, new_id)
 
     async def create(
         self,
         client_id: UUID,
         *,
+        who: str,
         name: str,
         settings: CampaignSettings,
         dispositions: Sequence[DispositionCode],
@@ -62,6 +67,7 @@ class Campaigns:
                 dispositions=dispositions,
                 at=self._clock.now(),
             )
+            await self._note(connection, client_id, who, "campaign.created", campaign_id)
             row = await admin.campaign(connection, client_id, campaign_id)
         await self.refresh(row["pool_id"])
         return row
@@ -71,6 +77,7 @@ class Campaigns:
         client_id: UUID,
         campaign_id: UUID,
         *,
+        who: str,
         settings: CampaignSettings,
         dispositions: Sequence[DispositionCode] | None,
     ) -> dict[str, Any]:
@@ -91,12 +98,16 @@ class Campaigns:
                 ),
                 at=self._clock.now(),
             )
+            version = int(row["version"]) + 1
+            await self._note(
+                connection, client_id, who, "campaign.changed", campaign_id, version=version
+            )
             row = await admin.campaign(connection, client_id, campaign_id)
         await self.refresh(row["pool_id"])
         return row
 
     async def move(
-        self, client_id: UUID, campaign_id: UUID, event: CampaignEvent
+        self, client_id: UUID, campaign_id: UUID, event: CampaignEvent, *, who: str
     ) -> dict[str, Any]:
         """Start, pause or stop; raises Conflict when the state does not allow it. A finished
         campaign starts again when it has leads to call; loading them alone starts nothing."""
@@ -119,13 +130,17 @@ class Campaigns:
             await admin.move_campaign(
                 connection, campaign_id, before=state.value, after=after.value
             )
+            await self._note(
+                connection, client_id, who, f"campaign.{event.value}", campaign_id,
+                before=state.value, after=after.value,
+            )  # fmt: skip
             row = await admin.campaign(connection, client_id, campaign_id)
             await outbox.campaign_moved(connection, row, before=state.value, now=self._clock.now())
         await self.refresh(row["pool_id"])
         return row
 
     async def upload(
-        self, client_id: UUID, campaign_id: UUID, *, name: str, rows: Sequence[NewLead]
+        self, client_id: UUID, campaign_id: UUID, *, who: str, name: str, rows: Sequence[NewLead]
     ) -> tuple[Inserted, CampaignState]:
         """What was put in, and the campaign's state: a finished one calls nobody until started."""
         async with self._db.begin() as connection:
@@ -139,11 +154,28 @@ class Campaigns:
                 now=self._clock.now(),
                 new_id=self._new_id,
             )
+            await self._note(
+                connection, client_id, who, "leads.loaded", campaign_id,
+                list_id=str(done.list_id), leads=len(done.lead_ids),
+            )  # fmt: skip
             # Last, so that a long upload holds nobody up: either this sees the end of the
             # campaign, or who would end it sees these leads.
             state = await admin.hold_campaign(connection, campaign_id)
         await self.refresh(row["pool_id"])
         return done, CampaignState(state)
+
+    async def _note(
+        self,
+        connection: AsyncConnection,
+        client_id: UUID,
+        who: str,
+        action: str,
+        campaign_id: UUID,
+        **details: Any,
+    ) -> None:
+        await self._audit.note(
+            connection, client_id, who, action, campaign_id=campaign_id, **details
+        )
 
     async def refresh(self, pool_id: UUID) -> None:
         """Tell the pool's engine; without one the change is picked up at its start."""

@@ -35,8 +35,6 @@ async def first_client(
                 "password_hash": hashed,
                 "role": "admin",
                 "disabled": False,
-                "failures": 0,
-                "locked_until": None,
                 "created_at": now,
             },
         )

@@ -22,30 +22,15 @@ async def standing(
     """The account as it is now, and whether this token was signed out."""
     revoked = sa.exists().where(t.revoked_token.c.jti == token_id)
     query = sa.select(
-        t.account.c.client_id, t.account.c.role, t.account.c.disabled, revoked.label("revoked")
+        t.account.c.client_id,
+        t.account.c.login,
+        t.account.c.role,
+        t.account.c.disabled,
+        t.account.c.generation,
+        revoked.label("revoked"),
     ).where(t.account.c.id == account_id)
     row = (await connection.execute(query)).mappings().one_or_none()
     return dict(row) if row is not None else None
-
-
-async def count_failure(
-    connection: AsyncConnection, account_id: UUID, *, most: int, until: datetime
-) -> None:
-    """One more wrong password; the `most`-th locks the account until then and counts anew.
-
-    One statement: guesses at the same time are all counted.
-    """
-    a = t.account.c
-    full = a.failures + 1 >= most
-    locked = sa.literal(until, a.locked_until.type)
-    await connection.execute(
-        sa.update(t.account)
-        .where(a.id == account_id)
-        .values(
-            failures=sa.case((full, 0), else_=a.failures + 1),
-            locked_until=sa.case((full, locked), else_=a.locked_until),
-        )
-    )
 
 
 async def revoke(

@@ -75,9 +75,8 @@ account = sa.Table(
     _text("password_hash", 200),
     _text("role", 20),
     sa.Column("disabled", sa.Boolean, nullable=False),
-    sa.Column("failures", sa.Integer, nullable=False),
-    _at("locked_until"),
     _at("created_at", nullable=False),
+    sa.Column("generation", sa.Integer, nullable=False, server_default="0"),  # of its tokens
 )
 
 pool = sa.Table("pool", metadata, _id(), _ref("client_id", "client"), _text("name", 200))
@@ -319,6 +318,15 @@ revoked_token = sa.Table(
     metadata,
     sa.Column("jti", sa.String(40), primary_key=True),
     _at("expires", nullable=False, index=True),
+)
+
+guess = sa.Table(
+    "guess",
+    metadata,
+    sa.Column("kind", sa.String(10), primary_key=True),  # pair, login, address; known
+    sa.Column("subject", sa.String(64), primary_key=True),
+    sa.Column("count", sa.Integer, nullable=False),
+    _at("since", nullable=False, index=True),
 )
 
 request_key = sa.Table(

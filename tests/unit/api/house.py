@@ -118,8 +118,8 @@ async def open_house(folder: Path) -> AsyncIterator[House]:
                 connection,
                 {
                     "id": new_id(), "client_id": clients[client], "login": login,
-                    "password_hash": hashed, "role": role, "disabled": False, "failures": 0,
-                    "locked_until": None, "created_at": clock.now(),
+                    "password_hash": hashed, "role": role, "disabled": False,
+                    "created_at": clock.now(),
                 },
             )  # fmt: skip
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)

@@ -11,6 +11,8 @@ from uuid import UUID, uuid4
 import pytest
 import sqlalchemy as sa
 
+from api.auth import Auth
+from dialer.domain.errors import Unauthenticated
 from dialer.store import admin
 from dialer.store import schema as t
 from tests.unit.api.house import PASSWORD, House
@@ -219,11 +221,30 @@ async def test_a_recording_is_heard_by_signed_address_and_every_access_noted(
     signature = address.rpartition("=")[2]
     as_token = {"Authorization": f"Bearer {signature}"}
     assert (await house.call("GET", "/me", login=None, headers=as_token)).status_code == 401
+    rotated = Auth(house.deps.database, key=b"n" * 32, token_seconds=60, clock=house.clock)
+    with pytest.raises(Unauthenticated):  # a new key ends what the old one signed
+        rotated.open_address(signature, call_id)
+    house.deps.auth.open_address(signature, call_id)
+    for place in range(0, len(signature), 7):  # each part of it counts
+        forged = (
+            signature[:place] + ("A" if signature[place] != "A" else "B") + signature[place + 1 :]
+        )
+        assert (await house.http.get(address.replace(signature, forged))).status_code == 401
+    for nonsense in ("", "%00", "é", signature[:-4], signature + "AAAA", "A" * 1000):
+        assert (await house.http.get(f"{address.partition('=')[0]}={nonsense}")).status_code == 401
+    assert "quality" not in address, "no person in an address"
+    accounts = (await house.call("GET", "/accounts")).json()["items"]
+    mine = next(a["id"] for a in accounts if a["login"] == "quality")
+    await house.call("PATCH", f"/accounts/{mine}", json={"disabled": True})
+    assert (await house.http.get(address)).status_code == 401, "given to one who may no longer"
+    await house.call("PATCH", f"/accounts/{mine}", json={"disabled": False})
+    assert (await house.http.get(address)).status_code == 200
     house.clock.advance(301)
     assert (await house.http.get(address)).status_code == 401
     log = (await house.call("GET", "/audit")).json()["items"]
+    log = [e for e in log if e["action"].startswith("recording")]
     noted = sorted(e["action"] for e in log)  # one moment of the test's clock: no order
-    assert noted == ["recording.address"] + ["recording.read"] * 3
+    assert noted == ["recording.address"] + ["recording.read"] * 4
     assert {e["who"] for e in log} == {"quality"}
 
 
