@@ -70,9 +70,9 @@ async def public_names(host: str, port: int) -> Sequence[Address]:
 
 
 @asynccontextmanager
-async def open_house(folder: Path) -> AsyncIterator[House]:
+async def open_house(folder: Path, *, url: str | None = None) -> AsyncIterator[House]:
     """Clients `house` and `guest`; logins are the roles, and `guest-admin` for the other client."""
-    url = f"sqlite+aiosqlite:///{folder / 'house.sqlite'}"
+    url = url or f"sqlite+aiosqlite:///{folder / 'house.sqlite'}"
     await asyncio.to_thread(upgrade, url)
     clock = ManualClock(datetime(2026, 3, 2, 12, tzinfo=UTC))
     database, gateway, new_id = Database(url), LocalGateway(), id_source(clock)
