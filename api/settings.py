@@ -24,7 +24,9 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True
+    )
 
 
 class NodeSettings(_Strict):
@@ -131,6 +133,7 @@ class Settings(BaseSettings):
         env_nested_delimiter="__",
         extra="forbid",
         use_attribute_docstrings=True,
+        hide_input_in_errors=True,
     )
 
     database: Annotated[str, Field(repr=False)] = ""

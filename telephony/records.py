@@ -87,8 +87,10 @@ class CelFiles:
 def _rows(file: BinaryIO, since: float) -> Iterator[list[str]]:
     """The well-formed rows from about `since` (seconds since 1970) on."""
     file.seek(_start(file, since))
+    whole = True  # the last line was read to its end: the rest of an over-long one is no line
     while line := file.readline(_MOST_LINE):
-        row = _parse(line)
+        row = _parse(line) if whole else None
+        whole = line.endswith(b"\n")
         if row is not None:
             yield row
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import getpass
 import sys
+import tomllib
 from collections.abc import Iterator
 from typing import Annotated
 
 import sqlalchemy.exc as sql
 from cyclopts import Parameter
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from api.settings import Settings
 from dialer.domain.errors import DialerError
@@ -52,7 +54,12 @@ def load_settings() -> Settings:
     except ValidationError as error:
         lines = [f"  {'.'.join(str(p) for p in e['loc'])}: {e['msg']}" for e in error.errors()]
         print("the settings do not fit:", *lines, sep="\n", file=sys.stderr)
-        raise SystemExit(MISUSED) from None
+    except SettingsError as error:  # it names the field, and not what stands in it
+        print(f"the settings do not fit: {error}", file=sys.stderr)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        # Not what the parser says: it may quote the line, and the line may hold a secret.
+        print("the settings do not fit: DIALER_CONFIG names no TOML file", file=sys.stderr)
+    raise SystemExit(MISUSED)
 
 
 def read_password() -> str:

@@ -35,6 +35,6 @@ class Track:
 def sip_status(value: object) -> str:
     """The SIP status in a TechCause such as 'SIP 486 Busy Here' or '486', else ''."""
     for word in str(value or "").replace("/", " ").split():
-        if len(word) == 3 and word.isdigit():
+        if len(word) == 3 and word.isascii() and word.isdigit():
             return word
     return ""

@@ -27,6 +27,7 @@ Value = str | Sequence[str]
 
 _END = b"\r\n\r\n"
 _MOST_FRAME = 256 * 1024  # bytes; an honest frame has a few hundred
+_MOST_LISTED = 100_000  # events in one list; Asterisk itself ends at about 5,000 channels
 #: Events of every call that nobody here reads: not worth the parsing.
 _UNREAD = tuple(
     f"Event: {name}\r\n".encode()
@@ -82,12 +83,14 @@ class Wire(AMIProtocol):  # type: ignore[misc]  # panoramisk has no types
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
+        if self._lost:
+            return  # what comes after the end of a link is not believed
         self._buffer += data
         if not self.banner.done():
             self._read_banner()
             if not self.banner.done():
                 return
-        while (end := self._buffer.find(_END)) >= 0:
+        while not self._lost and (end := self._buffer.find(_END)) >= 0:
             frame = bytes(self._buffer[:end])
             del self._buffer[: end + len(_END)]
             self._frame(frame)
@@ -130,7 +133,9 @@ class Wire(AMIProtocol):  # type: ignore[misc]  # panoramisk has no types
             self._response(action_id, message)
         elif action_id in self._lists:
             self._lists[action_id].append(message)
-            if str(message.get("eventlist", "")).lower() in ("complete", "cancelled"):
+            if len(self._lists[action_id]) > _MOST_LISTED:
+                self.close(f"a list of more than {_MOST_LISTED} events")
+            elif str(message.get("eventlist", "")).lower() in ("complete", "cancelled"):
                 self._resolve(action_id, self._lists.pop(action_id))
         else:
             try:
@@ -213,6 +218,7 @@ class Wire(AMIProtocol):  # type: ignore[misc]  # panoramisk has no types
             self.banner.exception()  # retrieved: nobody may be waiting
         pending, self._pending = self._pending, {}
         self._lists.clear()
+        self._buffer.clear()
         for future in pending.values():
             if not future.done():
                 future.set_exception(Unanswered(f"the AMI link was lost: {reason}"))
