@@ -81,9 +81,8 @@ def mutated(rng: random.Random, data: bytes) -> bytes:
         elif kind == 3:
             out[at:at] = rng.randbytes(rng.randrange(30))
         elif kind == 4:
-            out[at:at] = rng.choice(
-                (b"\r\n", b"\r\n\r\n", b"\n", b"\x00", b": ", b"\xff\xfe", b'"')
-            )
+            meaning = (b"\r\n", b"\r\n\r\n", b"\n", b"\x00", b": ", b"\xff\xfe", b'"')
+            out[at:at] = rng.choice(meaning)
         else:
             out[at:at] = b"x" * rng.choice((10, 5000, 300_000))
     return bytes(out)
