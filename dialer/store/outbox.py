@@ -90,7 +90,14 @@ async def post(
 def body_of(event: Event) -> str:
     """What is signed and sent, byte for byte, at every try."""
     body = {"type": event.type.value, "timestamp": event.at, "data": dict(event.data)}
-    return orjson.dumps(body, option=orjson.OPT_UTC_Z).decode()
+    return orjson.dumps(body, default=_plain, option=orjson.OPT_UTC_Z).decode()
+
+
+def _plain(value: object) -> str:
+    """PostgreSQL's driver has a kind of UUID of its own."""
+    if isinstance(value, UUID):
+        return str(value)
+    raise TypeError(f"expected ids, times, numbers and texts, got {type(value).__name__}")
 
 
 # -- what an engine's batch tells
