@@ -140,14 +140,12 @@ _copies = itertools.count(1)
 async def _copy(template: str) -> str:
     """A new database like another one of the same server."""
     original = sa.make_url(template)
-    url = original.set(database=f"{original.database}copy{next(_copies)}")
+    name = f"{original.database}copy{next(_copies)}"
     engine = create_async_engine(original.set(database="postgres"), isolation_level="AUTOCOMMIT")
     async with engine.connect() as connection:
-        await connection.exec_driver_sql(
-            f"CREATE DATABASE {url.database} TEMPLATE {original.database}"
-        )
+        await connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE {original.database}")
     await engine.dispose()
-    return url.render_as_string(hide_password=False)
+    return template.replace(f"/{original.database}?", f"/{name}?", 1)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
