@@ -196,7 +196,7 @@ async def new_secret(webhook_id: UUID, who: ForWebhooks, request: Request) -> We
 @router.post("/{webhook_id}/test", status_code=202)
 async def test_webhook(webhook_id: UUID, who: ForWebhooks, request: Request) -> Delivery:
     """Send a test event; look at its delivery for what came of it. 409 for a disabled one."""
-    row = await parts(request).webhooks.test(who.client_id, webhook_id)
+    row = await parts(request).webhooks.test(who.client_id, webhook_id, who=who.login)
     return Delivery(**_delivery(row))
 
 
@@ -206,7 +206,7 @@ async def redeliver_failed(
 ) -> SentAgain:
     """Send again what was given up, after a receiver was down for longer than a day."""
     number = await parts(request).webhooks.redeliver_failed(
-        who.client_id, webhook_id, since=body.since
+        who.client_id, webhook_id, since=body.since, who=who.login
     )
     return SentAgain(deliveries=number)
 
@@ -243,5 +243,7 @@ async def redeliver(
     webhook_id: UUID, delivery_id: UUID, who: ForWebhooks, request: Request
 ) -> Delivery:
     """Send it once more, whatever became of it, under the same event id."""
-    row = await parts(request).webhooks.redeliver(who.client_id, webhook_id, delivery_id)
+    row = await parts(request).webhooks.redeliver(
+        who.client_id, webhook_id, delivery_id, who=who.login
+    )
     return Delivery(**_delivery(row))

@@ -10,7 +10,8 @@ from uuid import UUID
 from dialer.domain.errors import Conflict, Invalid
 from dialer.domain.ids import NewId
 from dialer.domain.webhook import DeliveryState, Event, EventType, Health
-from dialer.store import admin, outbox
+from dialer.services.audit import Audit
+from dialer.store import outbox
 from dialer.store import webhooks as rows
 from dialer.store.database import Database
 from dialer.webhooks.guard import Guard, Refused
@@ -34,6 +35,7 @@ class Webhooks:
         posted: Callable[[], None] = lambda: None,
     ) -> None:
         self._db, self._guard, self._clock, self._new_id = database, guard, clock, new_id
+        self._audit = Audit(clock, new_id)
         self._posted = posted
 
     async def create(
@@ -128,7 +130,7 @@ class Webhooks:
             await self._note(connection, client_id, who, "webhook.new_secret", webhook_id)
             return await rows.webhook(connection, client_id, webhook_id)
 
-    async def test(self, client_id: UUID, webhook_id: UUID) -> dict[str, Any]:
+    async def test(self, client_id: UUID, webhook_id: UUID, *, who: str) -> dict[str, Any]:
         """Put a test event into the outbox: it goes the way of all others."""
         async with self._db.begin() as connection:
             row = await self._enabled(connection, client_id, webhook_id)
@@ -137,11 +139,12 @@ class Webhooks:
             listener = outbox.Listener(webhook_id, client_id, frozenset())
             await outbox.post(connection, [listener], [event])
             made = await rows.delivery_of(connection, webhook_id, event.id)
+            await self._note(connection, client_id, who, "webhook.tested", webhook_id)
         self._posted()
         return made
 
     async def redeliver(
-        self, client_id: UUID, webhook_id: UUID, delivery_id: UUID
+        self, client_id: UUID, webhook_id: UUID, delivery_id: UUID, *, who: str
     ) -> dict[str, Any]:
         """Send it again, whatever became of it, under the same event id."""
         async with self._db.begin() as connection:
@@ -150,10 +153,13 @@ class Webhooks:
             now, this = self._clock.now(), rows.this(delivery_id)
             await rows.redeliver(connection, webhook_id, now=now, which=this)
             row = await rows.delivery(connection, webhook_id, delivery_id)
+            await self._note(connection, client_id, who, "webhook.redelivered", webhook_id)
         self._posted()
         return row
 
-    async def redeliver_failed(self, client_id: UUID, webhook_id: UUID, *, since: datetime) -> int:
+    async def redeliver_failed(
+        self, client_id: UUID, webhook_id: UUID, *, since: datetime, who: str
+    ) -> int:
         """All that were given up, of events from then on; how many."""
         async with self._db.begin() as connection:
             await self._enabled(connection, client_id, webhook_id)
@@ -163,6 +169,7 @@ class Webhooks:
                 now=self._clock.now(),
                 which=rows.failed_since(since),
             )
+            await self._note(connection, client_id, who, "webhook.redelivered", webhook_id)
         self._posted()
         return number
 
@@ -219,17 +226,7 @@ class Webhooks:
     async def _note(
         self, connection: Any, client_id: UUID, who: str, action: str, webhook_id: UUID
     ) -> None:
-        await admin.note(
-            connection,
-            {
-                "id": self._new_id(),
-                "client_id": client_id,
-                "at": self._clock.now(),
-                "who": who,
-                "action": action,
-                "details": {"webhook_id": str(webhook_id)},
-            },
-        )
+        await self._audit.note(connection, client_id, who, action, webhook_id=webhook_id)
 
 
 def _words(events: Sequence[EventType]) -> list[str]:

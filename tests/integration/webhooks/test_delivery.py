@@ -103,8 +103,8 @@ async def test_after_a_day_it_is_given_up_and_may_be_sent_again(
     assert (await post.one(webhook))["enabled"]
     receiver.behave("200")
     client, now = post.house.client, post.clock.now()
-    assert await post.service.redeliver_failed(client, webhook, since=now) == 0
-    assert await post.service.redeliver_failed(client, webhook, since=NOW) == 2
+    assert await post.service.redeliver_failed(client, webhook, since=now, who="admin") == 0
+    assert await post.service.redeliver_failed(client, webhook, since=NOW, who="admin") == 2
     post.clock.advance(1200)  # what the endpoint was still resting
     await once(deliverer)
     await once(deliverer)
@@ -132,7 +132,7 @@ async def test_gone_disables_at_once_and_enabling_goes_on(
     await once(deliverer)
     assert len(receiver.received()) == 1
     with pytest.raises(Conflict):
-        await post.service.test(client, webhook)
+        await post.service.test(client, webhook, who="admin")
     receiver.behave("200")
     await post.service.change(
         client, webhook, who="", url=None, description=None, events=None, enabled=True

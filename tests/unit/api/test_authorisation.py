@@ -50,14 +50,22 @@ DECIDED = {
     "recordings": "GET /recordings, GET /calls/{call_id}/recording",
     "live": "GET /live",
     "dnc": "GET /do-not-call, POST /do-not-call, POST /do-not-call/check",
+    "webhooks": """
+        GET /webhooks, POST /webhooks, GET /webhooks/{webhook_id}, PATCH /webhooks/{webhook_id},
+        DELETE /webhooks/{webhook_id}, POST /webhooks/{webhook_id}/secret,
+        POST /webhooks/{webhook_id}/test, POST /webhooks/{webhook_id}/redeliver,
+        GET /webhooks/{webhook_id}/deliveries,
+        GET /webhooks/{webhook_id}/deliveries/{delivery_id},
+        POST /webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver
+    """,
 }
 #: The decision for each role: which scopes it has.
 ROLES = {
-    "admin": "admin agents calls campaigns dnc leads live recordings",
+    "admin": "admin agents calls campaigns dnc leads live recordings webhooks",
     "supervisor": "agents calls campaigns dnc leads live recordings",
     "quality": "calls recordings",
     "agent": "agent",
-    "integration": "calls campaigns dnc leads",
+    "integration": "calls campaigns dnc leads webhooks",
 }
 
 
@@ -184,6 +192,7 @@ def uuid_fields(schema: dict[str, Any], root: dict[str, Any]) -> Iterator[tuple[
 NEW = {
     "/api/v1/campaigns": {"name": "another"},
     "/api/v1/agents": {"name": "Cy", "endpoint": "phone-new"},
+    "/api/v1/webhooks": {"url": "https://hooks.example.com/new"},
 }
 
 
@@ -259,7 +268,11 @@ async def test_every_write_leaves_a_line_in_the_audit_log(house: House) -> None:
         ("POST", "/api/v1/tokens"): {"login": "quality", "password": "correct horse battery"},
         **{("POST", path): body for path, body in NEW.items()},
     }  # fmt: skip
-    last = {"DELETE /api/v1/tokens": 2, "DELETE /api/v1/customers/{customer_id}": 1}
+    last = {
+        "DELETE /api/v1/tokens": 2,
+        "DELETE /api/v1/customers/{customer_id}": 1,
+        "DELETE /api/v1/webhooks/{webhook_id}": 1,
+    }
     writes = [(m, p) for m, p, _ in operations(house) if m != "GET" and (m, p) not in UNNOTED]
     await ready_for_everything(house, ids)
     for method, path in sorted(writes, key=lambda w: last.get(" ".join(w), 0)):

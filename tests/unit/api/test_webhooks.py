@@ -47,7 +47,8 @@ async def test_a_secret_is_shown_once_and_changes_are_in_the_audit_log(house: Ho
     assert (await house.call("DELETE", path)).status_code == 204
     assert not any("whsec_" in text for text in shown)
     audit = (await house.call("GET", "/audit")).json()["items"]
-    assert sorted(entry["action"] for entry in audit) == [
+    hooks = [entry["action"] for entry in audit if entry["action"].startswith("webhook.")]
+    assert sorted(hooks) == [
         "webhook.changed", "webhook.created", "webhook.deleted", "webhook.new_secret",
     ]  # fmt: skip
     assert (await house.call("GET", path)).status_code == 404
