@@ -22,7 +22,10 @@ from telephony.nodes import Switchboard
 log = structlog.get_logger(__name__)
 
 POOLS = "pools"  # the signal that there is a new one
+FREED = "pool-freed"  # the signal that somebody gave one up
 _LOOK = 5.0  # s between looks for new pools; a signal makes it at once
+_TAKEN = 10.0  # s in which another node must have taken a pool that was left to it
+_ASK = 0.1  # s between looks whether it has
 _AGAIN = 1.0  # s between a lost lease and the next place in line
 
 
@@ -37,9 +40,10 @@ class Pools:
         switchboard: Switchboard,
         make: Callable[[UUID, LeftBehind], PoolEngine],
         tasks: WatchedTasks,
+        signal: Callable[[str], None] = lambda name: None,
     ) -> None:
         self._db, self._gateway, self._switchboard = database, gateway, switchboard
-        self._make, self._tasks = make, tasks
+        self._make, self._tasks, self._signal = make, tasks, signal
         self._known: dict[UUID, asyncio.Task[None]] = {}
         self._stopping = False
         self._last_reason: dict[UUID, str] = {}  # why the engine before this one stopped
@@ -49,6 +53,11 @@ class Pools:
     def changed(self) -> None:
         """Look now."""
         self._wake.set()
+
+    def freed(self) -> None:
+        """A pool was given up: whoever stands in line asks now."""
+        for engine in self.engines.values():
+            engine.lease.freed()
 
     async def look(self) -> None:
         """Start an engine for each pool that has none."""
@@ -132,11 +141,46 @@ class Pools:
         before = self._last_reason.get(pool_id, "")
         return reason or (f"not owned; before: {before}" if before else "not owned")
 
-    async def stop(self) -> None:
-        """Leave the lines stood in, and drain the engines that work."""
+    async def stop(self, *, others: bool = False) -> None:
+        """Leave the lines stood in. Pools that are ours are left to `others`, as they are, where
+        there are any; else their engines are drained and everybody is signed out."""
         self._stopping = True
         working = [engine for engine in self.engines.values() if engine.ready.is_set()]
         for pool_id, task in self._known.items():
             if self.engines.get(pool_id) not in working:
                 await self._tasks.end(task)
-        await asyncio.gather(*(engine.stop() for engine in working))
+        end = self._leave if others else self._drain
+        await asyncio.gather(*(end(engine) for engine in working))
+
+    async def _drain(self, engine: PoolEngine) -> None:
+        await engine.stop()
+
+    async def _leave(self, engine: PoolEngine) -> None:
+        await engine.leave()
+        self._signal(FREED)
+        if await self._taken(engine.pool_id):
+            log.info("pool taken by another node", action="pool_left", pool=str(engine.pool_id))
+            return
+        log.error("nobody took the pool", action="pool_not_taken", pool=str(engine.pool_id))
+        last = self._make(engine.pool_id, engine.left_behind)
+        self._switchboard.listen(last.on_event)
+        try:
+            async with asyncio.timeout(_TAKEN):
+                await last.start()
+        except Exception as error:  # somebody has it after all, or nobody can
+            log.warning("pool not taken back", action="pool_not_back", error=repr(error))
+            await last.abandon()
+        else:
+            await last.stop()
+        finally:
+            self._switchboard.unlisten(last.on_event)
+
+    async def _taken(self, pool_id: UUID) -> bool:
+        """Whether another node answers for the pool before long."""
+        try:
+            async with asyncio.timeout(_TAKEN):
+                while not await self._gateway.reaches(pool_id):  # noqa: ASYNC110
+                    await asyncio.sleep(_ASK)
+        except TimeoutError:
+            return False
+        return True

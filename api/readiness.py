@@ -74,11 +74,13 @@ class Readiness:
         self._folders, self._least_free, self._clock = folders, least_free, clock
         self._looking: asyncio.Future[dict[str, str]] | None = None
         self.last: Mapping[str, str] = {}  # what was found at the last look
+        self.stopping = False
         self._newest = ScriptDirectory.from_config(alembic_config("")).get_current_head() or ""
 
     async def checks(self) -> dict[str, str]:
         """Each part's state."""
-        found = await self._database()
+        found = {"process": "stopping"} if self.stopping else {}
+        found |= await self._database()
         found["redis"] = self._redis()
         # Calls go on: recordings wait where they are until there is room for them.
         moved = self._mover.state

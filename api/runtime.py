@@ -22,7 +22,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from api.app import Deps, create_app
 from api.auth import Auth
 from api.metrics import EngineMetrics
-from api.pools import POOLS, Pools
+from api.pools import FREED, POOLS, Pools
 from api.process_metrics import CheckMetrics, JobMetrics, ProcessMetrics
 from api.readiness import Readiness, folders_written
 from api.settings import NodeSettings, Settings, WebhookSettings
@@ -109,8 +109,10 @@ class Runtime:
             switchboard=self.switchboard,
             make=self._engine,
             tasks=self.tasks,
+            signal=self.bus.signal,
         )
         self.bus.on_signal(POOLS, self.pools.changed)
+        self.bus.on_signal(FREED, self.pools.freed)
         self.registry = CollectorRegistry()
         self.registry.register(EngineMetrics(self.pools.engines))
         self.registry.register(
@@ -302,10 +304,18 @@ class Runtime:
             hold=self.tasks.hold,
         )
 
-    async def stop(self) -> None:
-        """Drain the engines, then let go of everything."""
-        await self.pools.stop()
+    async def hand_over(self) -> None:
+        """Leave the pools to another node, as they are; without one, drain the engines. The API
+        still answers meanwhile, and says that it is not ready."""
+        self.readiness.stopping = True
+        await self.bus.stand_down()
+        await self.pools.stop(others=await self.bus.others() > 0)
         await self.bus.settled()
+
+    async def stop(self) -> None:
+        """Let go of everything; of the pools first, unless that is done."""
+        if not self.readiness.stopping:
+            await self.hand_over()
         await self._errands.cancel()
         await self.tasks.stop()
         await self.bus.close()
@@ -408,8 +418,9 @@ async def serve(settings: Settings) -> int:
     waiting = asyncio.create_task(stop.wait(), name="stop")
     await asyncio.wait([serving, waiting], return_when=asyncio.FIRST_COMPLETED)
     early = serving.done()
-    await runtime.stop()
-    server.should_exit = True
+    await runtime.hand_over()
+    server.should_exit = True  # its sockets are told to come back elsewhere
     await asyncio.gather(serving, return_exceptions=True)
+    await runtime.stop()
     waiting.cancel()
     return 1 if early else 0

@@ -26,6 +26,7 @@ from telephony.clock import Clock
 log = structlog.get_logger(__name__)
 
 _SIGNALS = f"{PREFIX}signals"
+_STANDING = f"{PREFIX}standing"  # heard by every process that could take a pool over
 
 
 class Bus(Protocol):
@@ -48,6 +49,14 @@ class Bus(Protocol):
 
     def signal(self, name: str) -> None:
         """Nudge all processes, this one included; never waits."""
+        ...
+
+    async def others(self) -> int:
+        """How many other processes could take a pool over: those that are not stopping."""
+        ...
+
+    async def stand_down(self) -> None:
+        """This process stops: no pool is to be left to it."""
         ...
 
     async def run(self) -> None:
@@ -89,6 +98,11 @@ class MemoryBus:
 
     def signal(self, name: str) -> None:
         self._signals.give(name)
+
+    async def others(self) -> int:
+        return 0
+
+    async def stand_down(self) -> None: ...
 
     async def run(self) -> None:
         await asyncio.Event().wait()
@@ -138,6 +152,8 @@ class RedisBus:
         self._listener = Listener(self._hearing, rng=rng)
         self._listener.hear(LIVE, self._on_live)
         self._listener.hear(_SIGNALS, self._on_signal)
+        self._listener.hear(_STANDING, lambda data: None)
+        self._stands = True
         self._listener.on_up(lambda: self._outbox.distrust(self._local.logs()))
         self._signals = _Signals()
         self._signalled: set[asyncio.Task[None]] = set()
@@ -165,6 +181,18 @@ class RedisBus:
             await answer(self._client.publish(_SIGNALS, signal))
         except BROKEN as error:
             log.warning("signal lost", action="bus_signal_lost", error=name_of(error))
+
+    async def others(self) -> int:
+        try:
+            ((_, count),) = await answer(self._client.pubsub_numsub(_STANDING))
+        except BROKEN as error:
+            log.warning("others unknown", action="bus_others_unknown", error=name_of(error))
+            return 0
+        return max(int(count) - self._stands, 0)
+
+    async def stand_down(self) -> None:
+        self._stands = False
+        await self._listener.remove(_STANDING)
 
     def _on_signal(self, data: bytes) -> None:
         signal = orjson.loads(data)

@@ -128,9 +128,14 @@ async def running(
         for index in range(agents):
             login = f"agent{index + 1}"
             token = await centre.make_agent(login, [campaign])
+            addresses = centre.addresses[index % len(centre.addresses) :]
+            addresses += [a for a in centre.addresses if a not in addresses]
             centre.agents.append(
-                DiligentAgent(centre.address, token, name=login, talk=talk, wrap=wrap)
-            )
+                DiligentAgent(
+                    addresses[0], token, name=login, talk=talk, wrap=wrap,
+                    addresses=[*addresses[1:], addresses[0]],
+                )
+            )  # fmt: skip
         await asyncio.gather(*(agent.start() for agent in centre.agents))
         if start:
             await centre.post(f"/campaigns/{campaign}/start")
@@ -138,8 +143,9 @@ async def running(
         try:
             yield run
         except BaseException:
-            if centre.dialer is not None:
-                print(f"\nthe dialer's last words:\n{centre.dialer.tail(25)}")
+            for child in (centre.dialer, *centre.others):
+                if child is not None:
+                    print(f"\nlast words of the {child.name}:\n{child.tail(25)}")
             _keep(centre)
             raise
         finally:
@@ -154,7 +160,13 @@ def _keep(centre: CallCentre) -> None:
     if folder is None:
         return
     kept = Path(tempfile.mkdtemp(prefix="failed-", dir=folder))
-    for name in ("dialer.log", "dialer.db", "dialer.db-wal", "ast1/log/cel-custom/dialer.csv"):
+    for name in (
+        "dialer.log",
+        "dialer2.log",
+        "dialer.db",
+        "dialer.db-wal",
+        "ast1/log/cel-custom/dialer.csv",
+    ):
         if (path := centre.folder / name).exists():
             shutil.copy(path, kept)
     shutil.copy(centre.public.log, kept)

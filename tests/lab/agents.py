@@ -48,6 +48,7 @@ class LabAgent:
         self.call_id = ""
         self._changed = asyncio.Event()
         self.ready_again = True
+        self.hung_up: set[str] = set()  # calls that this agent wanted to end
 
     def move(self, address: str) -> None:
         """Connect to this dialer from the next time on."""
@@ -149,6 +150,7 @@ class LabAgent:
         assert self._talk is not None
         await asyncio.sleep(self._rng.uniform(*self._talk))
         if self.call_id == call_id and self.state == "on_call":
+            self.hung_up.add(call_id)
             await self.command("hang_up")
 
     async def _wrap_up(self, call_id: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -60,14 +61,19 @@ class LabDialer:
 
     async def start(self) -> None:
         """Start it (again) and wait until it is ready."""
-        child = self.child = await Child.start(
+        self.child = await Child.start(
             self.name,
             [sys.executable, "-m", "api", "serve"],
             log=self._log,
             cwd=Path(__file__).resolve().parents[2],
             env={**_foreign_environment(), **self._settings(self.port)},
         )
-        deadline = asyncio.get_running_loop().time() + _READY
+        await self.ready(timeout=_READY)
+
+    async def ready(self, *, timeout: float) -> None:
+        """Wait until it says that it can do its work."""
+        child = self._running
+        deadline = asyncio.get_running_loop().time() + timeout
         async with httpx.AsyncClient() as http:
             while not await self._answers(http):
                 if not child.alive:
@@ -105,7 +111,9 @@ class LabDialer:
             raise RuntimeError(f"expected {self.name} to run")
         return self.child
 
-    def said(self, action: str) -> int:
-        """How often its log has this action."""
-        text = self._log.read_text(errors="replace") if self._log.exists() else ""
-        return text.count(f'"action": "{action}"')
+    def said(self, action: str) -> list[dict[str, Any]]:
+        """Its log lines with this action, over all its lives."""
+        if not self._log.exists():
+            return []
+        lines = self._log.read_text(errors="replace").splitlines()
+        return [json.loads(line) for line in lines if f'"action": "{action}"' in line]

@@ -87,7 +87,7 @@ async def promises_kept(
     if truth is None:
         truth = await centre.public.truth_of(len(centre.public.truth()), timeout=60, ended=True)
     unknown = same_story_after_a_crash(calls, truth, window=window)
-    found = evidence.Evidence([centre.asterisk.cel], calls)
+    found = evidence.Evidence(centre.cel, calls)
     found.check(window=window)
     leads = [row for row in await centre.rows("lead") if str(row["campaign_id"]) == campaign]
     told = Told(calls, Counter(c["outcome"] for c in calls), unknown, found.channels, leads)
@@ -136,8 +136,10 @@ async def _nothing_left(centre: CallCentre, campaign: str) -> None:
     """No lead is held, and of our channels only the agents' phones are still up."""
     held = await centre.rows("reservation")
     assert not held, held
-    listed = await centre.asterisk.cli("core show channels concise")
-    ids = [line.split("!")[-1].strip() for line in listed.splitlines() if "!" in line]
+    ids: list[str] = []
+    for node in centre.nodes:
+        listed = await node.cli("core show channels concise")
+        ids += [line.split("!")[-1].strip() for line in listed.splitlines() if "!" in line]
     people = [i for i in ids if not i.startswith("leg-")]
     assert not people, listed
     assert len(ids) == len(set(ids)) <= len(centre.agents), listed
