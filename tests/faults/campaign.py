@@ -160,15 +160,11 @@ def _keep(centre: CallCentre) -> None:
     if folder is None:
         return
     kept = Path(tempfile.mkdtemp(prefix="failed-", dir=folder))
-    for name in (
-        "dialer.log",
-        "dialer2.log",
-        "dialer.db",
-        "dialer.db-wal",
-        "ast1/log/cel-custom/dialer.csv",
-    ):
+    cel = "log/cel-custom/dialer.csv"
+    logs = [f"{d.name}.log" for d in centre.dialers]
+    for name in (*logs, "dialer.db", "dialer.db-wal", f"ast1/{cel}", f"ast2/{cel}"):
         if (path := centre.folder / name).exists():
-            shutil.copy(path, kept)
+            shutil.copy(path, kept / name.replace("/", "-"))
     shutil.copy(centre.public.log, kept)
 
 
