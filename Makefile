@@ -8,6 +8,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 help:
 	@echo "make run        a whole call centre on this machine, with a demo campaign"
+	@echo "make run NODES=2   the same with two dialers and two Asterisk nodes"
 	@echo "make test       what CI runs: lint, types, layers, tests"
 	@echo "make test-full  the long tests too"
 	@echo "make bench [NAME=originate]   measurements, one JSON object a line"
@@ -16,8 +17,9 @@ help:
 setup:
 	@deploy/setup.sh
 
+# NODES=2: so many dialers and Asterisk nodes, on a PostgreSQL and a Redis of their own.
 run: setup
-	@exec $(PYTHON) -m tests.lab.demo
+	@DIALER_DEMO_NODES=$${DIALER_DEMO_NODES:-$(NODES)} exec $(PYTHON) -m tests.lab.demo
 
 lint:
 	.venv/bin/ruff check .

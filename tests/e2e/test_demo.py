@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.faults import injected
 from tests.lab.process import free_port
 
 pytestmark = pytest.mark.e2e
@@ -54,11 +55,11 @@ class Run:
         self.process = process
         self.text = ""
 
-    async def until(self, *words: str) -> None:
-        """Read until one of these words was printed."""
+    async def until(self, *words: str, more_than: int = 0) -> None:
+        """Read until one of these words was printed, more often than so many times."""
         assert self.process.stdout is not None
         async with asyncio.timeout(60):
-            while not any(word in self.text for word in words):
+            while not any(self.text.count(word) > more_than for word in words):
                 line = await self.process.stdout.readline()
                 assert line, self.text
                 self.text += line.decode()
@@ -147,3 +148,26 @@ async def test_a_part_that_dies_ends_it_with_its_name(folder: Path) -> None:
         assert await run.end() == 1, run.text
         gone(run, folder)
     assert "make run: dialer ended with code -9" in run.text
+
+
+@pytest.mark.full
+async def test_two_of_each_go_on_when_one_ends(folder: Path) -> None:
+    async with demo(folder, leads=600, command=("make", "-s", "run", "NODES=2")) as run:
+        await run.until("leads done")
+        dialers = [p for p, c in session(run.process.pid).items() if "api serve" in c]
+        assert len(dialers) == 2
+        for part, number in ((dialers[0], signal.SIGTERM), (dialers[1], signal.SIGKILL)):
+            os.kill(part, number)
+            injected(f"dialer of make run: {signal.Signals(number).name}")
+            already = run.text.count(" is back")
+            await run.until(" is back", more_than=already)
+        (asterisk,) = [p for p, c in session(run.process.pid).items() if "ast2/etc/" in c]
+        os.kill(asterisk, signal.SIGKILL)
+        injected("Asterisk of make run: kill -9")
+        await run.until("ast2 is back")
+        os.killpg(run.process.pid, signal.SIGINT)
+        await run.end()
+        gone(run, folder)
+    addresses = [line for line in run.text.splitlines() if "/api/v1" in line]
+    assert len({line.split()[1] for line in addresses}) == 2, addresses
+    assert "all parts have ended" in run.text

@@ -125,18 +125,9 @@ async def running(
         )
         if first:
             await run.load(first)
-        for index in range(agents):
-            login = f"agent{index + 1}"
-            token = await centre.make_agent(login, [campaign])
-            addresses = centre.addresses[index % len(centre.addresses) :]
-            addresses += [a for a in centre.addresses if a not in addresses]
-            centre.agents.append(
-                DiligentAgent(
-                    addresses[0], token, name=login, talk=talk, wrap=wrap,
-                    addresses=[*addresses[1:], addresses[0]],
-                )
-            )  # fmt: skip
-        await asyncio.gather(*(agent.start() for agent in centre.agents))
+        await centre.add_agents(
+            [campaign], kind=DiligentAgent, addresses=centre.addresses, talk=talk, wrap=wrap
+        )
         if start:
             await centre.post(f"/campaigns/{campaign}/start")
         feeder = asyncio.create_task(run.feed(), name="feeder")

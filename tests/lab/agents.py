@@ -48,10 +48,12 @@ class LabAgent:
         self.call_id = ""
         self._changed = asyncio.Event()
         self.ready_again = True
+        self.elsewhere: list[str] = []  # other dialers that could be connected to
         self.hung_up: set[str] = set()  # calls that this agent wanted to end
 
     def move(self, address: str) -> None:
         """Connect to this dialer from the next time on."""
+        self.address = address
         self._url = address.replace("http", "ws", 1) + "/api/v1/ws/agent"
 
     async def start(self) -> None:

@@ -283,22 +283,20 @@ class CallCentre:
 
     async def death(self) -> str:
         """Wait until a part ends that nobody asked to; its name, exit code and last words."""
-        parts = [d.child for d in self.dialers] + [n.child for n in self.nodes]
-        parts.append(self.phones.child)
-        if self._person is None:
-            parts.append(self.public.child)
-        children = {
-            asyncio.ensure_future(child.process.wait()): child
-            for child in parts
-            if child is not None
-        }
-        try:
-            done, _ = await asyncio.wait(children, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for waiting in children:
-                waiting.cancel()
-        child = children[done.pop()]
+        child = await self.ended()
         return f"{child.name} ended with code {child.process.returncode}:\n{child.tail(8)}"
+
+    async def ended(self) -> Child:
+        """Wait until a part ends that nobody asked to."""
+        public = () if self._person is not None else (self.public,)
+        parts = (part.child for part in (self.phones, *self.dialers, *self.nodes, *public))
+        waits = {asyncio.ensure_future(c.process.wait()): c for c in parts if c is not None}
+        try:
+            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for waiting in waits:
+                waiting.cancel()
+        return waits[done.pop()]
 
     # -- what an operator does
 
@@ -310,17 +308,8 @@ class CallCentre:
         return answer.json() if answer.content else None
 
     async def campaign(self, name: str, **settings: Any) -> str:
-        made = await self.post(
-            "/campaigns",
-            {
-                "name": name,
-                "settings": {
-                    "rules_profile": "laboratory",
-                    "caller_id": "+12125550100",
-                    **settings,
-                },
-            },
-        )
+        usual = {"rules_profile": "laboratory", "caller_id": "+12125550100"}
+        made = await self.post("/campaigns", {"name": name, "settings": {**usual, **settings}})
         return str(made["id"])
 
     async def calls(self, campaign: str) -> list[dict[str, Any]]:
@@ -352,6 +341,7 @@ class CallCentre:
         phone: Softphone | None = None,
         address: str = "",
         addresses: Sequence[str] = (),
+        kind: type[LabAgent] = LabAgent,
         **behaviour: Any,
     ) -> None:
         """Agents with SIPp phones (or the given one), signed in and ready; `address`: the dialer
@@ -361,7 +351,9 @@ class CallCentre:
             login = f"agent{index + 1}"
             token = await self.make_agent(login, campaigns, phone=phone)
             at = there[index % len(there)]
-            self.agents.append(LabAgent(at, token, name=login, **behaviour))
+            agent = kind(at, token, name=login, **behaviour)
+            agent.elsewhere = [a for a in there if a != at]
+            self.agents.append(agent)
         await asyncio.gather(*(agent.start() for agent in self.agents))
 
     async def make_agent(
@@ -393,6 +385,7 @@ class CallCentre:
                 {
                     "name": f"Seat {index + 1}",
                     "endpoint": login,
+                    "node": self.asterisk.name,  # where they are told to register
                     "login": login,
                     "password": password,
                     "campaigns": list(campaigns),

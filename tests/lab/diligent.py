@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-from collections.abc import Sequence
 from typing import Any
 
 from websockets.exceptions import WebSocketException
@@ -17,14 +15,12 @@ _WISHES = {"paused": "ready", "signed_out": "sign_in"}
 
 
 class DiligentAgent(LabAgent):
-    """The screen connects again by itself and resumes where it left off (at the next of its
-    `addresses`, where it has several); the agent gets ready after a pause that nobody asked for,
-    and signs in again when signed out."""
+    """The screen connects again by itself and resumes where it left off (at the next dialer,
+    where there are several); the agent gets ready after a pause that nobody asked for, and signs in
+    again when signed out."""
 
-    def __init__(self, *args: Any, addresses: Sequence[str] = (), **behaviour: Any) -> None:
+    def __init__(self, *args: Any, **behaviour: Any) -> None:
         super().__init__(*args, **behaviour)
-        self._turn = itertools.cycle(addresses)
-        self._several = len(addresses) > 1
         self.connections = 0
         self.gone = False  # left for good
         self._told = asyncio.Event()
@@ -53,8 +49,9 @@ class DiligentAgent(LabAgent):
                 await self._socket.wait_closed()
             except (OSError, WebSocketException, TimeoutError):
                 pass
-            if self._several:
-                self.move(next(self._turn))
+            if self.elsewhere:
+                self.elsewhere.append(self.address)
+                self.move(self.elsewhere.pop(0))
             await asyncio.sleep(_AGAIN)
 
     def _take(self, message: dict[str, Any]) -> None:

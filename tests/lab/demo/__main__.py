@@ -27,6 +27,8 @@ from tests.lab.agents import LabAgent
 from tests.lab.callcentre import LOGIN, CallCentre, Seat
 from tests.lab.demo import campaign as demo
 from tests.lab.demo.options import API_PORT, SIP_PORT, BadOption, Options
+from tests.lab.dialers import LabDialer
+from tests.lab.diligent import DiligentAgent
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -47,6 +49,8 @@ class Demo:
         self._centre = CallCentre(
             agents=options.agents,
             seats=options.seats,
+            nodes=options.nodes,
+            dialers=options.nodes,
             lines=60,
             calls_per_second=20.0,
             host=options.host,
@@ -74,7 +78,17 @@ class Demo:
             await _first(self._watch(), self._dial())
 
     async def _watch(self) -> None:
-        raise PartDied(await self._centre.death())
+        """One part's end is the end of all, unless there are others to go on: then it is started
+        again, as a service manager would."""
+        centre = self._centre
+        while True:
+            ended = await centre.ended()
+            part = next((p for p in (*centre.dialers, *centre.nodes) if p.child is ended), None)
+            if self._options.nodes == 1 or part is None:
+                raise PartDied(await centre.death())
+            self.say(f"{ended.name} ended with code {ended.process.returncode}; starting it again")
+            await (part.start() if isinstance(part, LabDialer) else part.restart())
+            self.say(f"{ended.name} is back")
 
     async def _dial(self) -> None:
         centre, options = self._centre, self._options
@@ -86,8 +100,10 @@ class Demo:
         self.say(f"signing in {options.agents} agents, with {options.seats} seats for real phones")
         self._seats = await centre.add_seats([campaign])
         await centre.add_agents(
-            [campaign], talk=(3.0, 9.0), wrap=(0.5, 2.5), on_message=self._on_message
-        )
+            [campaign], kind=DiligentAgent if options.nodes > 1 else LabAgent,
+            addresses=centre.addresses, talk=(3.0, 9.0), wrap=(0.5, 2.5),
+            on_message=self._on_message,
+        )  # fmt: skip
         self.say("starting the campaign")
         await centre.post(f"/campaigns/{campaign}/start")
         self._console.print()
@@ -119,7 +135,10 @@ class Demo:
         await asyncio.Event().wait()
 
     async def _token(self) -> str:
-        return await self._centre.token(LOGIN, self._centre.password)
+        try:
+            return await self._centre.token(LOGIN, self._centre.password)
+        except httpx.TransportError as error:  # it is being started again
+            raise ConnectionError(str(error)) from None
 
     def _on_message(self, agent: LabAgent, message: dict[str, Any]) -> None:
         if message["type"] == "pop":
@@ -128,9 +147,17 @@ class Demo:
     def notes(self) -> list[Text]:
         """Where everything is, and who may sign in as what."""
         centre = self._centre
-        lines = [
-            _note("API", f"{centre.address}/api/v1", LOGIN, centre.password),
-        ]
+        lines = [_note("API", f"{a}/api/v1", LOGIN, centre.password) for a in centre.addresses]
+        if self._options.nodes > 1:
+            pids = [
+                f"{part.child.name} {part.child.process.pid}"
+                for part in (*centre.dialers, *centre.nodes)
+                if part.child is not None
+            ]
+            lines.append(
+                Text("one may end (kill PID, kill -9 PID) and is started again: ", "grey62")
+                .append(", ".join(pids), "bold white")
+            )  # fmt: skip
         if self._seats:
             sip = f"{centre.host}:{centre.asterisk.sip_port}"
             lines.append(

@@ -28,6 +28,7 @@ class Options:
     port: int = 0
     sip_port: int = 0
     retry: int | None = None  # s between tries; by outcome where nothing is said
+    nodes: int = 1  # dialers, and as many Asterisk nodes
     exit: bool = False  # when the campaign is finished, instead of waiting for Ctrl-C
 
     @classmethod
@@ -42,6 +43,7 @@ class Options:
             host=environment.get("DIALER_DEMO_HOST") or usual.host,
             port=_whole(environment, "PORT", usual.port, least=1, most=65535),
             sip_port=_whole(environment, "SIP_PORT", usual.sip_port, least=1, most=65535),
+            nodes=_whole(environment, "NODES", usual.nodes, least=1, most=4),
             retry=retry if retry >= 0 else None,
             exit=environment.get("DIALER_DEMO_EXIT", "") not in ("", "0"),
         )

@@ -17,16 +17,18 @@ def test_without_any_and_with_all() -> None:
     given = {
         "LEADS": "7", "AGENTS": "2", "SEATS": "0", "HOST": "127.0.0.9", "PORT": "8099",
         "SIP_PORT": "5099", "RETRY": "0", "EXIT": "1",
+        "NODES": "2",
     }  # fmt: skip
     read = Options.read({f"DIALER_DEMO_{name}": value for name, value in given.items()})
-    assert read == Options(7, 2, 0, "127.0.0.9", 8099, 5099, 0, exit=True)
+    assert read == Options(7, 2, 0, "127.0.0.9", 8099, 5099, 0, nodes=2, exit=True)
     assert (read.api_port(), read.phones_port()) == (8099, 5099)
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("LEADS", "0"), ("LEADS", "many"), ("AGENTS", "-1"), ("SEATS", "1e3"), ("PORT", "65536"),
+        ("LEADS", "0"), ("LEADS", "many"), ("NODES", "0"), ("NODES", "5"),
+        ("AGENTS", "-1"), ("SEATS", "1e3"), ("PORT", "65536"),
         ("LEADS", "\u0663"), ("HOST", "localhost"), ("HOST", "0.0.0.0"), ("HOST", "203.0.113.7"),
         ("HOST", "::1"),
     ],

@@ -20,14 +20,15 @@ ROOT = Path(__file__).resolve().parents[3]
 BIN = Path(sys.executable).parent
 
 
-def _compose() -> dict[str, Any]:
-    loaded: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
+FILES = ("compose.yaml", "compose.two.yaml")
+
+
+def _compose(name: str = "compose.yaml") -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load((ROOT / name).read_text())
     return loaded
 
 
-@pytest.mark.parametrize(
-    "command", [["hadolint", "Dockerfile"], ["yamllint", "--strict", "compose.yaml"]]
-)
+@pytest.mark.parametrize("command", [["hadolint", "Dockerfile"], ["yamllint", "--strict", *FILES]])
 def test_lint(command: list[str]) -> None:
     done = subprocess.run(
         [str(BIN / command[0]), *command[1:]], cwd=ROOT, capture_output=True, text=True, check=False
@@ -35,27 +36,30 @@ def test_lint(command: list[str]) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_ports_are_published_on_loopback_only() -> None:
-    services = _compose()["services"]
+@pytest.mark.parametrize("name", FILES)
+def test_ports_are_published_on_loopback_only(name: str) -> None:
+    services = _compose(name)["services"]
     ports = [p for service in services.values() for p in service.get("ports", ())]
     assert ports and all(str(p).startswith("127.0.0.1:") for p in ports)
 
 
-def test_no_secret_stands_in_the_file() -> None:
-    text = (ROOT / "compose.yaml").read_text()
+@pytest.mark.parametrize("name", FILES)
+def test_no_secret_stands_in_the_file(name: str) -> None:
+    text = (ROOT / name).read_text()
     named = set(re.findall(r"\$\{([A-Z_]+):\?", text))
     made = set(re.findall(r"[A-Z_]+_(?:PASSWORD|SECRET)", (ROOT / "deploy/secrets.sh").read_text()))
     assert named and named <= made, "each has a maker"
-    for name, value in re.findall(r"(\w*(?:PASSWORD|SECRET)\w*): (.*)", text):
-        assert value.startswith("${"), name
+    for key, value in re.findall(r"(\w*(?:PASSWORD|SECRET)\w*): (.*)", text):
+        assert value.startswith("${"), key
 
 
 def test_every_target_exists_and_every_copied_path_too() -> None:
     dockerfile = (ROOT / "Dockerfile").read_text()
     targets = set(re.findall(r" AS (\S+)", dockerfile))
-    for name, service in _compose()["services"].items():
-        if "build" in service:
-            assert service["build"]["target"] in targets, name
+    for file in FILES:
+        for name, service in _compose(file)["services"].items():
+            if "build" in service:
+                assert service["build"]["target"] in targets, name
     for paths in re.findall(r"^COPY (?!--from)(.*) \S+$", dockerfile, re.M):
         for path in paths.split():
             assert (ROOT / path).exists(), path
@@ -72,6 +76,32 @@ def test_the_dialer_accepts_the_settings_that_compose_gives(
     settings = Settings()
     assert settings.nodes[0].name == settings.trunks[0].node
     assert settings.nodes[0].record_secret.get_secret_value() == "x" * 40
+
+
+def test_two_of_each_are_the_same_but_for_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = _compose()["services"], _compose("compose.two.yaml")["services"]
+    assert two["dialer"]["environment"] == two["dialer2"]["environment"]
+    assert two["dialer"]["volumes"] == two["dialer2"]["volumes"]
+    for name, value in two["dialer"]["environment"].items():
+        monkeypatch.setenv(name, re.sub(r"\$\{\w+:\?[^}]*\}", "x" * 40, str(value)))
+    settings = Settings()
+    assert [t.node for t in settings.trunks] == [n.name for n in settings.nodes] == ["ast1", "ast2"]
+    mounts = dict(volume.split(":") for volume in two["dialer"]["volumes"])
+    for node, service in zip(settings.nodes, (one["asterisk"], two["asterisk2"]), strict=True):
+        environment = service["environment"]
+        assert (environment["ASTERISK_NAME"], environment["ASTERISK_AMI_BIND"]) == (
+            node.name, node.host,
+        )  # fmt: skip
+        assert service["networks"]["default"]["ipv4_address"] == node.host
+        theirs = dict(volume.split(":") for volume in service["volumes"])
+        for volume, inside in theirs.items():  # the dialers see what this node writes
+            assert str(node.phones_file if "phones" in volume else node.cel).startswith(
+                mounts[volume] + "/"
+            ), (volume, inside)
+    same = {k: v for k, v in one["dialer"].items() if k not in ("environment", "volumes", "ports")}
+    depends = two["dialer2"].pop("depends_on").keys() - {"asterisk2"}
+    assert depends == same.pop("depends_on").keys()
+    assert {k: v for k, v in two["dialer2"].items() if k in same} == same
 
 
 def test_the_asterisk_image_renders_what_compose_gives(tmp_path: Path) -> None:
