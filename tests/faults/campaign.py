@@ -8,7 +8,7 @@ import os
 import random
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +20,8 @@ from tests.e2e.test_campaign import leads
 from tests.lab.callcentre import CallCentre
 from tests.lab.diligent import DiligentAgent
 from tests.lab.faulty_link import FaultyLink
-from tests.lab.promises import settled
+from tests.lab.process import until
+from tests.lab.promises import Told, promises_kept, settled
 
 MOST = 2  # attempts
 #: Short, so that people are called again within the test.
@@ -145,6 +146,33 @@ async def running(
             await asyncio.gather(feeder, return_exceptions=True)
 
 
+def talking(centre: CallCentre) -> set[str]:
+    """The calls of the agents who speak with somebody."""
+    return {agent.call_id for agent in centre.agents if agent.state == "on_call"}
+
+
+async def in_the_middle(run: Running, called: int, *, least: int = 2) -> None:
+    """Wait for so many more calls, and at least so many conversations at one time."""
+    wanted = run.called + called
+    await until(
+        lambda: run.called >= wanted and len(talking(run.centre)) >= least,
+        timeout=90,
+        what="conversations in the middle of the list",
+    )
+
+
+async def end(
+    run: Running, *, crashed: bool = False, died: Sequence[tuple[str, float]] = ()
+) -> Told:
+    """Let the list run out, and have the promises judged."""
+    run.feeding = False
+    await settled(run.centre, run.campaign, timeout=120)
+    return await promises_kept(
+        run.centre, run.campaign, run.given, max_attempts=MOST, delays=DELAYS, crashed=crashed,
+        died=died,
+    )  # fmt: skip
+
+
 def _keep(centre: CallCentre) -> None:
     """What a failed run wrote, for whoever looks into it: to $DIALER_LAB_KEEP, if that is set."""
     folder = os.environ.get("DIALER_LAB_KEEP")
@@ -159,4 +187,7 @@ def _keep(centre: CallCentre) -> None:
     shutil.copy(centre.public.log, kept)
 
 
-__all__ = ["DELAYS", "MOST", "RETRIES", "Running", "running", "settled"]
+__all__ = [
+    "DELAYS", "MOST", "RETRIES", "Running", "end", "in_the_middle", "running", "settled",
+    "talking",
+]  # fmt: skip

@@ -13,12 +13,12 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.faults.campaign import DELAYS, MOST, Running, running, settled
+from tests.faults.campaign import Running, end, in_the_middle, running
 from tests.lab.callcentre import CallCentre
 from tests.lab.dialers import LabDialer
 from tests.lab.faults import injected
 from tests.lab.process import until
-from tests.lab.promises import Told, promises_kept
+from tests.lab.promises import Told
 
 pytestmark = [pytest.mark.e2e]
 
@@ -38,27 +38,6 @@ def _owner(centre: CallCentre) -> LabDialer:
 def _ask(centre: CallCentre, dialer: LabDialer) -> None:
     """What the test asks the API goes to this one from now on."""
     centre.http.base_url = httpx.URL(dialer.address)
-
-
-def _talking(centre: CallCentre) -> set[str]:
-    return {agent.call_id for agent in centre.agents if agent.state == "on_call"}
-
-
-async def _in_the_middle(run: Running, called: int, *, talking: int = 2) -> None:
-    least = run.called + called
-    await until(
-        lambda: run.called >= least and len(_talking(run.centre)) >= talking,
-        timeout=90,
-        what="conversations in the middle of the list",
-    )
-
-
-async def _end(run: Running, *, crashed: bool = False) -> Told:
-    run.feeding = False
-    await settled(run.centre, run.campaign, timeout=120)
-    return await promises_kept(
-        run.centre, run.campaign, run.given, max_attempts=MOST, delays=DELAYS, crashed=crashed
-    )
 
 
 def _nobody_was_cut_off(run: Running, told: Told) -> int:
@@ -109,9 +88,9 @@ async def test_a_rolling_restart_drops_no_conversation(restarts: int) -> None:
     ) as run:  # fmt: skip
         centre, run.feeding = run.centre, not short
         for _ in range(restarts):
-            await _in_the_middle(run, 6 if short else 12)
+            await in_the_middle(run, 6 if short else 12)
             await _restart(run, _owner(centre))
-        told = await _end(run)
+        told = await end(run)
         met = _nobody_was_cut_off(run, told)
         # The agents were never asked anything: their phones stayed up, their states were kept.
         states = _states(centre)
@@ -140,7 +119,7 @@ async def test_the_owner_is_killed_and_the_other_one_takes_over_in_time() -> Non
     ) as run:  # fmt: skip
         centre = run.centre
         for _ in range(3):
-            await _in_the_middle(run, 15)
+            await in_the_middle(run, 15)
             owner = _owner(centre)
             heir = next(d for d in centre.dialers if d is not owner)
             _ask(centre, heir)
@@ -156,7 +135,7 @@ async def test_the_owner_is_killed_and_the_other_one_takes_over_in_time() -> Non
             )
             took.append(asyncio.get_running_loop().time() - begun)
             await owner.start()
-        told = await _end(run, crashed=True)
+        told = await end(run, crashed=True)
         met = _nobody_was_cut_off(run, told)
         print(f"\ntaken over in {[f'{t:.1f} s' for t in took]}; {met} conversations")
         print(f"{told.unknown} unknown of {len(told.calls)}: {told.outcomes}")
@@ -169,7 +148,7 @@ async def test_an_owner_that_stood_still_past_its_lease_does_nothing_more_as_one
     async with running(rng, agents=6, nodes=2, dialers=2, talk=_TALK) as run:
         centre = run.centre
         for _ in range(2):
-            await _in_the_middle(run, 15)
+            await in_the_middle(run, 15)
             owner = _owner(centre)
             heir = next(d for d in centre.dialers if d is not owner)
             _ask(centre, heir)
@@ -182,7 +161,7 @@ async def test_an_owner_that_stood_still_past_its_lease_does_nothing_more_as_one
                     timeout=2 * TAKEN,
                     what="the pool to be taken over",
                 )
-                await _in_the_middle(run, 5, talking=1)
+                await in_the_middle(run, 5, least=1)
             finally:
                 owner.thaw()
             await until(
@@ -193,6 +172,6 @@ async def test_an_owner_that_stood_still_past_its_lease_does_nothing_more_as_one
             # It stands in line now, healthy, and has not taken the pool back.
             assert _owner(centre) is heir
             await owner.ready(timeout=20)
-        told = await _end(run, crashed=True)
+        told = await end(run, crashed=True)
         met = _nobody_was_cut_off(run, told)
         print(f"\n{met} conversations; {told.unknown} unknown: {told.outcomes}")
