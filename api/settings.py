@@ -182,7 +182,8 @@ class Settings(BaseSettings):
     webhooks: WebhookSettings = WebhookSettings()
     """How events go out to other systems."""
     drain: Annotated[float, Field(ge=0, le=3600)] = 20.0
-    """Seconds that conversations may go on when the dialer is told to stop."""
+    """Seconds a stop waits for conversations to end; with another dialer in line, for calls that
+    ring to be answered or not."""
 
     @field_validator("database")
     @classmethod

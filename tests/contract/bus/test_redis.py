@@ -349,3 +349,21 @@ async def test_tls_is_asked_for_by_the_address_and_the_certificate_is_checked() 
                 timeout=5,
                 what="the distrust",
             )
+
+
+async def test_who_could_take_a_pool_over_is_known(two: Rig, server: LabRedis) -> None:
+    assert (await two.here.others(), await two.elsewhere.others()) == (1, 1)
+    await two.elsewhere.stand_down()
+    assert (await two.here.others(), await two.elsewhere.others()) == (0, 1)
+    await two.here.stand_down()
+    assert (await two.here.others(), await two.elsewhere.others()) == (0, 0)
+
+
+async def test_without_redis_there_is_nobody_to_leave_a_pool_to(two: Rig, server: LabRedis) -> None:
+    server.stop()
+    injected("Redis: stopped")
+    await down(two)
+    assert await two.here.others() == 0
+    server.start()
+    await up(two)
+    assert await two.here.others() == 1

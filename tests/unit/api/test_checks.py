@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from api.runtime import Runtime
 from api.settings import Settings
 from dialer.domain.ids import id_source
-from dialer.store import admin
+from dialer.store import admin, schema
 from dialer.store.database import upgrade
 from tests.lab.process import until
 
@@ -61,3 +62,37 @@ async def test_a_dead_task_makes_readiness_fail(runtime: Runtime) -> None:
     after = await runtime.checks()
     assert after["task recordings"] == "died: cancelled"
     assert after["tasks"] == runtime.tasks.hold() == "task recordings died: cancelled"
+
+
+async def _owned(runtime: Runtime) -> str:
+    name = await add_client(runtime, "one")
+    runtime.bus.signal("pools")
+
+    async def taken() -> bool:
+        return (await runtime.checks()).get(name) == "ok"
+
+    await until(taken, timeout=4, what="the engine")
+    return name
+
+
+async def test_who_stops_is_not_ready_any_more(runtime: Runtime) -> None:
+    await _owned(runtime)
+    await runtime.hand_over()
+    assert (await runtime.checks())["process"] == "stopping"
+
+
+async def test_a_pool_that_nobody_takes_is_taken_back_and_drained(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process is there, and stands still."""
+    await _owned(runtime)
+
+    async def others() -> int:
+        return 1
+
+    monkeypatch.setattr(runtime.bus, "others", others)
+    monkeypatch.setattr("api.pools._TAKEN", 0.5)
+    await runtime.hand_over()
+    async with runtime.database.begin() as connection:
+        (row,) = (await connection.execute(sa.select(schema.pool_lease))).all()
+    assert (row.owner, row.epoch) == ("", 2)
