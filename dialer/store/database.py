@@ -14,6 +14,7 @@ from alembic.config import Config
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 _MONTHS_AHEAD = 3
+_IDLE = 4.0  # s; shorter than a lease
 #: SQLite's primary result codes that say nothing about what was to be written: busy, locked, no
 #: memory, read-only, interrupted, I/O error, damaged, full, cannot open, protocol, no database.
 _SQLITE_TROUBLE = frozenset({5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 26})
@@ -25,7 +26,8 @@ _POSTGRES_TROUBLE = frozenset({"08", "25", "40", "53", "55", "57", "58", "XX"})
 class Database:
     """One engine: `postgresql+asyncpg://` in production, `sqlite+aiosqlite://` embedded."""
 
-    def __init__(self, url: str, *, pool_size: int = 5) -> None:
+    def __init__(self, url: str, *, pool_size: int = 5, idle: float = _IDLE) -> None:
+        """`idle`: seconds that PostgreSQL waits for us within a transaction, before it ends it."""
         self.url = url
         self.is_postgres = url.startswith("postgresql")
         options: dict[str, Any] = {}
@@ -34,7 +36,15 @@ class Database:
                 "pool_size": pool_size,
                 "max_overflow": 2,
                 "pool_timeout": 5,
-                "connect_args": {"timeout": 5, "command_timeout": 20},
+                "connect_args": {
+                    "timeout": 5,
+                    "command_timeout": 20,
+                    # A process that stands still, or whose machine is gone, must not hold what it
+                    # has locked: its pools are to be taken over.
+                    "server_settings": {
+                        "idle_in_transaction_session_timeout": str(int(idle * 1000))
+                    },
+                },
             }
         self.engine = create_async_engine(url, hide_parameters=True, **options)
         if not self.is_postgres:

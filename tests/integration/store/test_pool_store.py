@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -21,6 +22,8 @@ from dialer.store.database import Database
 from dialer.store.leads import NewLead, insert_leads
 from dialer.store.pool_store import SqlPoolStore
 from telephony.clock import SystemClock
+from tests.integration.store.conftest import open_database
+from tests.lab.servers import LabPostgres
 
 pytestmark = pytest.mark.integration
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -136,3 +139,34 @@ async def test_an_upload_and_the_end_of_a_campaign_exclude_each_other(
     go_on.set()
     assert await uploading == "running"
     assert not await finishing
+
+
+async def test_an_owner_that_stands_still_in_a_transaction_does_not_keep_its_pool(
+    cluster: LabPostgres, tmp_path: Path
+) -> None:
+    """It holds the lease's row meanwhile: as a process does that was stopped in mid-write."""
+    database = await open_database(tmp_path, cluster)
+    still = Database(database.url, idle=1.0)
+    pool = await _pool_of(database)
+    new_id = id_source(SystemClock())
+    old, new = SqlPoolStore(still, new_id=new_id), SqlPoolStore(database, new_id=new_id)
+    lease = await old.acquire(pool, owner="old", seconds=0.5)
+    assert lease is not None
+    with pytest.raises(sa.exc.DBAPIError):
+        async with still.begin() as connection:
+            await old._owned(connection, lease)
+            await asyncio.sleep(0.6)  # past the lease
+            async with asyncio.timeout(5):
+                taken = await new.acquire(pool, owner="new", seconds=10.0)
+            assert taken is not None and taken.epoch == lease.epoch + 1
+            await old._owned(connection, lease)
+    await still.close()
+    await database.close()
+
+
+async def _pool_of(database: Database) -> UUID:
+    new_id = id_source(SystemClock())
+    pool = new_id()
+    async with database.begin() as connection:
+        await admin.add_client(connection, client_id=new_id(), name="still", pool_id=pool, at=NOW)
+    return pool
