@@ -76,6 +76,42 @@ async def test_an_old_epoch_changes_nothing(house: House, what: str) -> None:
     assert (await house.store.renew(new)).epoch == new.epoch
 
 
+async def test_what_an_owner_leaves_is_told_to_the_next_one_once(house: House) -> None:
+    told = {"settled": True, "agents": [{"id": "x", "age": 1.5}]}
+    first = await house.own()
+    await house.store.release(first, handover=told)
+    second = await house.own()
+    assert await house.store.take_handover(second) == told
+    assert await house.store.take_handover(second) is None
+    await house.store.release(second)
+    third = await house.own()
+    assert await house.store.take_handover(third) is None
+
+
+async def test_what_an_owner_left_is_not_true_any_more_after_another_one(house: House) -> None:
+    await house.store.release(await house.own(), handover={"settled": True, "agents": []})
+    await house.store.release(await house.own())  # it never asked
+    assert await house.store.take_handover(await house.own()) is None
+
+
+async def test_ended_attempts_are_found_by_name_with_the_person(house: House) -> None:
+    lease = await house.own()
+    (lead,) = await house.claim(lease, house.first)
+    attempt = house.attempt(lead, at=house.clock_now())  # its id tells when it was intended
+    await house.store.intend(lease, [attempt])
+    assert await house.store.open_attempts(house.pool, ended=[attempt.id]) == []
+    (found,) = await house.store.open_attempts(house.pool)
+    assert (found.name, found.attributes, found.mode) == (lead.name, lead.attributes, attempt.mode)
+    outcome = AttemptUpdate(
+        attempt.id, attempt.intended_at, ended_at=NOW, outcome=Outcome.ABANDONED
+    )
+    await house.store.write(lease, [outcome])
+    assert [a.id for a in await house.store.open_attempts(house.pool, ended=[attempt.id])] == [
+        attempt.id
+    ]
+    assert await house.store.open_attempts(house.other_pool, ended=[attempt.id]) == []
+
+
 async def test_the_first_outcome_stays_and_the_person_is_free_again(house: House) -> None:
     lease = await house.own()
     (lead,) = await house.claim(lease, house.first)
