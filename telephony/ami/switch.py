@@ -42,6 +42,7 @@ log = structlog.get_logger(__name__)
 #: s between tries to move a channel that is on its way: an answered one whose dialplan has not
 #: begun, a leg that is leaving its park loop.
 _PAUSES = (0.0, 0.005, 0.02, 0.05)
+_MOST_UNRECORDED = 10_000
 _GONE = re.compile(r"no such channel|does not exist|not found", re.IGNORECASE)
 
 
@@ -100,6 +101,7 @@ class AmiSwitch:
             spawn=spawn,
             on_pong=self._on_pong,
         )
+        self._unrecorded: dict[CallId, None] = {}  # conversations, in order
         self._recorder = self._record_link() if account.record_user else None
         self._is_up = False
         #: Seconds by which the node's clock was ahead of ours at the last ping.
@@ -109,7 +111,11 @@ class AmiSwitch:
         """Recordings have an account of their own: MixMonitor needs a right calls must not have."""
         account = self._account
 
-        async def up() -> None: ...
+        async def up() -> None:
+            waiting, self._unrecorded = self._unrecorded, {}
+            for call_id in waiting:
+                if self.tracker.talks(call_id):
+                    self._start_recording(call_id)
 
         return Link(
             LinkSettings(
@@ -178,8 +184,11 @@ class AmiSwitch:
             return
         try:
             self._recorder.post("MixMonitor", {"Channel": call_id, "File": path})
-        except NotSent as error:  # the conversation goes on without
-            log.error("not recorded", action="record_failed", call=call_id, error=str(error))
+        except NotSent as error:  # the conversation goes on, recorded from when the link is back
+            log.warning("recording waits", action="record_waits", call=call_id, error=str(error))
+            self._unrecorded[call_id] = None
+            while len(self._unrecorded) > _MOST_UNRECORDED:
+                del self._unrecorded[next(iter(self._unrecorded))]
 
     def _on_pong(self, message: Message) -> None:
         """Call records carry the node's times, and are compared with ours."""

@@ -116,6 +116,11 @@ class Tracker:
         kind = "leg" if track.leg else "call"
         return replace(channel, dialer_id=channel.unique_id, kind=kind)
 
+    def talks(self, channel_id: str) -> bool:
+        """Whether this call is in a conversation now."""
+        track = self._tracks.get(channel_id)
+        return track is not None and bool(track.partner)
+
     def recording_of(self, channel_id: str) -> str:
         """The file this call is to be recorded in, or ''."""
         track = self._tracks.get(channel_id)

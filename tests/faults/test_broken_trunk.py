@@ -126,9 +126,14 @@ async def test_a_trunk_that_fails_everything_does_not_burn_the_list(kind: str) -
 
         await until(is_closed, timeout=90, what="the trunk to be used again")
         await settled(centre, run.campaign, timeout=240)
-        truth = _joined(broken, await centre.public.truth_of(
-            len(centre.public.truth()), timeout=30, ended=True
-        ))  # fmt: skip
+
+        def since_then() -> list[PublicCall]:
+            return _joined(broken, centre.public.truth())[len(broken) :]
+
+        await until(
+            lambda: all(call.ended for call in since_then()), timeout=30, what="the last BYE"
+        )
+        truth = broken + since_then()
         told = await promises_kept(
             centre, run.campaign, run.given, max_attempts=1, delays={}, truth=truth
         )

@@ -42,7 +42,7 @@ from dialer.store import admin
 from dialer.store.database import Database, upgrade
 from dialer.store.pool_store import SqlPoolStore
 from dialer.webhooks.guard import Guard, Policy, Resolver
-from telephony.clock import SystemClock
+from telephony.clock import Clock, SystemClock
 from telephony.nodes import Switchboard
 from telephony.records import CelFiles
 from telephony.switch import EventSink, Switch
@@ -159,11 +159,12 @@ async def open_office(
     *,
     make: Callable[[EventSink], Switch] | None = None,
     settings: Mapping[str, Any] | None = None,
+    clock: Clock | None = None,
 ) -> AsyncIterator[Office]:
     """One client, one agent `bo` who works one progressive campaign (running, without leads)."""
     url = f"sqlite+aiosqlite:///{folder / 'office.sqlite'}"
     await asyncio.to_thread(upgrade, url)
-    clock = SystemClock()
+    clock = clock or SystemClock()
     new_id, database = id_source(clock), Database(url)
     node = TwinNode("ast", clock=clock, public=PUBLIC)
     switchboard = Switchboard(

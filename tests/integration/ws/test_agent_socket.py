@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import socket as sockets
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from websockets.asyncio.client import connect
 
 from api.ws import session
-from tests.integration.ws.office import Office, Screen
+from dialer.store import schema
+from telephony.clock import SystemClock
+from tests.integration.ws.office import Office, Screen, open_office
 from tests.lab.process import until
 
 pytestmark = pytest.mark.integration
@@ -180,6 +185,41 @@ async def test_a_vanished_agent_keeps_state_and_gets_the_rest_later(office: Offi
     assert (await back.event("pop"))["customer"]["name"] == "Person 7"
     await back.event("call", state="connected")
     numbered(screen.messages + back.messages)
+
+
+class Ahead(SystemClock):
+    """The machine's clock, some time from now."""
+
+    ahead = timedelta(0)
+
+    def now(self) -> datetime:
+        return super().now() + self.ahead
+
+
+async def test_who_comes_back_after_an_hour_signs_in_again_and_has_missed_nothing(
+    tmp_path: Path,
+) -> None:
+    clock = Ahead()
+    async with open_office(tmp_path, clock=clock) as office:
+        screen = await ready(office)
+        screen.socket.transport.abort()
+        await lead(office, 8)
+        agent = next(iter(office.engine.desk.agents.values()))
+        await until(lambda: agent.state.value == "on_call", timeout=5, what="the conversation")
+        clock.ahead = timedelta(hours=1, seconds=1)
+        stale = await office.screen(resume=screen.seq)
+        assert (await stale.closed())[0] == session.POLICY
+        assert not stale.messages  # with an old token nothing is told
+        back = await office.screen(resume=screen.seq, token=await office.sign_in("bo"))
+        assert (await back.event("pop"))["customer"]["name"] == "Person 8"
+        await back.event("call", state="connected")
+        assert (await back.ask("hang_up"))["ok"]
+        await back.event("state", state="wrap_up")
+        numbered(screen.messages + back.messages)
+        # The calendar was stepped, not the time that passed: no stretch got an hour longer.
+        async with office.deps.database.begin() as connection:
+            rows = (await connection.execute(sa.select(schema.agent_interval))).all()
+        assert rows and all(r.ended_at - r.started_at < timedelta(minutes=1) for r in rows)
 
 
 async def test_a_reader_that_stands_still_is_cut_off_and_may_resume(

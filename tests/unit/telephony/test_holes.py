@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,7 @@ from telephony.ami.wire import Wire, clean
 from telephony.clock import SystemClock
 from telephony.events import (
     CallAnswered,
+    CallBridged,
     CallEnd,
     CallEnded,
     CallStarted,
@@ -350,6 +352,40 @@ async def test_a_hangup_during_the_resynchronisation_keeps_its_cause() -> None:
         up = await heard.wait(NodeUp, count=2)
         assert [e.end for e in heard.of(CallEnded)] == [CallEnd.BUSY]
         assert up.channels == ()
+
+
+async def test_a_conversation_that_began_without_the_recorders_link_is_recorded_later() -> None:
+    heard = Heard()
+    async with ScriptedAmi() as ami, ScriptedAmi() as other:
+        account = AmiAccount(
+            "n1", "127.0.0.1", ami.port, "dialer", "right",
+            record_user="recorder", record_secret="right",
+        )  # fmt: skip
+        switch = AmiSwitch(account, sink=heard, clock=SystemClock(), rng=random.Random(1))
+        recorder = switch.links[1]
+        recorder._settings = replace(recorder._settings, port=other.port)  # a link of its own
+        other.secret = "not yet"
+        await switch.start()
+        try:
+            await heard.wait(NodeUp)
+            for call in ("call-1", "call-2"):
+                await switch.originate(replace(request(call), record=f"{call}.wav"))
+                await switch.call_leg(f"leg-{call}", endpoint="e", caller_id="d", ring_timeout=5.0)
+                for channel in (call, f"leg-{call}"):
+                    ami.send(frames.newchannel(channel))
+                    ami.send(frames.up(channel))
+                    ami.send(frames.enter(channel, f"bridge-{call}"))
+                await heard.wait(CallBridged, call)
+            ami.send(frames.hangup("call-2", 16))
+            ami.send(frames.response("call-2", success=True, reason=4))
+            await heard.wait(CallEnded, "call-2")
+            assert not other.of("MixMonitor")
+            other.secret = "right"
+            begun = await other.wait("MixMonitor")
+            assert (begun["Channel"], begun["File"]) == ("call-1", "call-1.wav")
+            assert len(other.of("MixMonitor")) == 1  # call-2 was over by then
+        finally:
+            await switch.stop()
 
 
 async def test_a_bridge_refused_in_the_first_moment_is_tried_again() -> None:
