@@ -168,6 +168,24 @@ class AgentInterval:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentNow:
+    """What an agent is doing, for whoever owns the pool next; it replaces what was said before.
+    A stretch of time that is not over is nowhere else."""
+
+    agent_id: UUID
+    client_id: UUID
+    pool_id: UUID
+    session_id: UUID | None  # None: signed out, and nothing is kept
+    state: AgentState
+    reason: str
+    since: datetime
+    campaign_id: UUID | None = None
+    leg_id: str = ""
+    attempt_id: UUID | None = None  # the call at hand, or one that is yet to be described
+    intended_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class DoNotCall:
     """A request never to be called again; holds at once for leads in every queue."""
 
@@ -209,6 +227,7 @@ Write = (
     | Conversation
     | DispositionWrite
     | AgentInterval
+    | AgentNow
     | DoNotCall
     | RecordingWrite
     | CampaignMove
@@ -379,6 +398,10 @@ class PoolStore(Protocol):
         self, pool_id: UUID, *, ended: Collection[UUID] = ()
     ) -> list[OpenAttempt]:
         """Those without an outcome; or instead those named, that have one."""
+        ...
+
+    async def agents_now(self, pool_id: UUID) -> list[AgentNow]:
+        """The pool's agents who are signed in, as they were last written."""
         ...
 
     async def attempts_of_pool(self, pool_id: UUID, ids: Sequence[UUID]) -> frozenset[UUID]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -17,11 +18,11 @@ import structlog
 from dialer.domain.agent import AGENT, AgentEvent, AgentState
 from dialer.domain.errors import Conflict, NotFound
 from dialer.domain.ids import NewId
-from dialer.domain.work import AgentView, Write
+from dialer.domain.work import AgentNow, AgentView, Write
 from dialer.engine.hangups import HangUps
 from dialer.engine.occupancy import Occupancy
 from dialer.engine.settings import EngineSettings
-from dialer.engine.state import Agent, Call, stretch
+from dialer.engine.state import Agent, Call, doing, stretch
 from dialer.engine.tasks import TaskGroup
 from telephony.clock import Clock
 from telephony.switch import Switch, SwitchError, Unanswered
@@ -68,6 +69,8 @@ class AgentDesk:
         self._by_leg: dict[str, Agent] = {}
         self._legs = 0
         self._parking: dict[UUID, asyncio.Event] = {}
+        #: Agents who were signed in under the last owner, as long as their phones were not found.
+        self.absent: dict[UUID, AgentNow] = {}
         self.occupancy = Occupancy()
 
     # -- who there is ---------------------------------------------------------------------------
@@ -137,9 +140,14 @@ class AgentDesk:
                 at = done.ended_at  # the next stretch begins where this one ends
         self.occupancy.ended(agent, before, at=now)
         agent.state, agent.reason, agent.since, agent.since_at = after, reason, now, at
+        self.note(agent)
         self.tell_state(agent)
         if after is AgentState.READY and agent.pending is None:
             self._became_ready(agent)
+
+    def note(self, agent: Agent) -> None:
+        """Write down what the agent does now, for whoever owns the pool after us."""
+        self._put(doing(agent))
 
     def break_off(self) -> None:
         """The pool is lost: what agents did until now is written as far as it went."""
@@ -187,6 +195,8 @@ class AgentDesk:
         """Call the agent's phone; the leg stays up until sign-out."""
         if agent.state is not AgentState.SIGNED_OUT:
             raise Conflict(f"expected signed_out, got {agent.state.value}", state=agent.state.value)
+        if (was := self.absent.pop(agent.id, None)) is not None:
+            self.left(agent, was, at=self._clock.now())
         agent.session_id = self._new_id()
         agent.pending, agent.call, agent.last_call, agent.preview = None, None, None, None
         self.move(agent, AgentEvent.SIGN_IN)
@@ -308,31 +318,73 @@ class AgentDesk:
             if agent.call is not None and agent.call.connected:  # it can still be described
                 agent.last_call, agent.disposed = agent.call, False
             agent.call = None
+            self.note(agent)
             self.notice(agent, "phone-lost", "the phone's call ended; it is called again")
         if self._clock.monotonic() - agent.leg_lost_at >= self._settings.leg_grace:
             self._leave(agent, "phone lost")
             return
         self.later(agent, 1.0, self._call_again)
 
-    def adopt(self, agent: Agent, *, leg_id: str, node: str, parked: bool) -> None:
-        """A leg found alive at reconciliation: the agent is signed in as before."""
-        agent.session_id = self._new_id()
-        agent.leg_id, agent.leg_node = leg_id, node
+    def adopt(
+        self,
+        agent: Agent,
+        *,
+        leg_id: str,
+        node: str,
+        was: AgentNow | None = None,
+        told: Call | None = None,
+    ) -> None:
+        """A leg found alive at reconciliation: the agent is signed in as before, and paused. `was`:
+        what they did; `told`: their last call, which they have not described."""
+        agent.leg_id, agent.leg_node, agent.leg_parked = leg_id, node, True
+        self.absent.pop(agent.id, None)
         self._by_leg[leg_id] = agent
-        self.move(agent, AgentEvent.SIGN_IN, reason="adopted")
-        agent.leg_parked = parked
-        self.move(agent, AgentEvent.LEG_PARKED, reason="dialer restarted")
+        if was is None:
+            agent.session_id = self._new_id()
+            self.move(agent, AgentEvent.SIGN_IN, reason="adopted")
+            self.move(agent, AgentEvent.LEG_PARKED, reason="dialer restarted")
+            return
+        self._take_up(agent, was)
+        agent.last_call, agent.disposed = told, False
+        if agent.state is AgentState.WRAP_UP and told is not None:
+            self.note(agent)
+        elif agent.allows(AgentEvent.PAUSE):
+            self.move(
+                agent, AgentEvent.PAUSE, reason="dialer restarted", campaign_id=was.campaign_id
+            )
+        else:  # in the middle of something that is looked into next
+            self.move(agent, AgentEvent.LOSE_LEG, campaign_id=was.campaign_id)
+            self.move(agent, AgentEvent.LEG_PARKED, reason="dialer restarted")
 
     def hold_leg(self, agent: Agent, leg_id: str, *, node: str, parked: bool) -> None:
         """A phone that the owner before us called."""
         agent.leg_id, agent.leg_node, agent.leg_parked = leg_id, node, parked
+        self.absent.pop(agent.id, None)
         self._by_leg[leg_id] = agent
 
-    def adopt_conversation(self, agent: Agent, call: Call) -> None:
-        """The agent was talking to this person all the while."""
-        agent.call, agent.leg_parked = call, False
+    def _take_up(self, agent: Agent, was: AgentNow) -> None:
+        """The stretch that the last owner could not end goes on."""
+        agent.session_id, agent.state, agent.reason = was.session_id, was.state, was.reason
+        passed = (self._clock.now() - was.since).total_seconds()
+        agent.since, agent.since_at = self._clock.monotonic() - max(passed, 0.0), was.since
+
+    def left(self, agent: Agent, was: AgentNow, *, at: datetime) -> None:
+        """Their phone was lost while nobody owned the pool: signed out since `at`."""
+        self._take_up(agent, was)
+        done = stretch(agent, now=self._clock.monotonic(), campaign_id=was.campaign_id)
+        if done is not None and at > done.started_at:
+            self._put(replace(done, ended_at=at))
+        agent.session_id, agent.state, agent.reason = None, AgentState.SIGNED_OUT, "phone lost"
+        agent.since, agent.since_at = self._clock.monotonic(), max(at, was.since)
+        self.note(agent)
+        self.tell_state(agent)
+
+    def adopt_conversation(self, agent: Agent, call: Call, *, over: bool = False) -> None:
+        """The agent was talking to this person all the while; `over`: and is not any more."""
+        agent.call, agent.leg_parked = call, over
         if agent.state is AgentState.ON_CALL:  # as we were told at the handover
             return
+        agent.last_call = None
         self.move(agent, AgentEvent.DIAL, reason="dialer restarted", campaign_id=call.campaign_id)
         self.move(agent, AgentEvent.CONNECT, reason="dialer restarted")
 
@@ -361,6 +413,7 @@ class AgentDesk:
         self._legs += 1
         leg_id = f"leg-{agent.id.hex}-{self._epoch()}-{self._legs}"
         agent.leg_id, agent.leg_node, agent.leg_parked = leg_id, node, False
+        self.note(agent)
         self._by_leg[leg_id] = agent
         self._tasks.spawn(self._place_leg(agent, leg_id, node), name=f"leg-{agent.id}")
 

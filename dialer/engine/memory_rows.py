@@ -11,6 +11,7 @@ from dialer.domain.call import Outcome
 from dialer.domain.lead import LeadState
 from dialer.domain.work import (
     AgentInterval,
+    AgentNow,
     AttemptUpdate,
     CampaignMove,
     ClaimedLead,
@@ -59,6 +60,7 @@ class Tables:
         self.conversations: dict[tuple[UUID, UUID], Conversation] = {}
         self.dispositions: dict[tuple[UUID, UUID], DispositionWrite] = {}
         self.intervals: dict[tuple[object, ...], AgentInterval] = {}
+        self.agents_now: dict[UUID, AgentNow] = {}
         self.recordings: dict[UUID, RecordingWrite] = {}
         self._reserved: dict[tuple[UUID, object], tuple[UUID, UUID]] = {}  # -> (pool, lead)
 
@@ -103,7 +105,11 @@ class Tables:
                 self.dispositions.setdefault((write.attempt_id, write.agent_id), write)
             case AgentInterval():
                 key = (write.agent_id, write.session_id, write.started_at, write.state)
+                if write.ended_at > self.intervals.get(key, write).ended_at:  # it went on
+                    self.intervals[key] = write
                 self.intervals.setdefault(key, write)
+            case AgentNow():
+                self.agents_now[write.agent_id] = write
             case RecordingWrite():
                 self.recordings.setdefault(write.attempt_id, write)
             case CampaignMove():

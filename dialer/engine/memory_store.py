@@ -23,6 +23,7 @@ from dialer.domain.lead import LeadState
 from dialer.domain.numbers import BadNumber, parse_number
 from dialer.domain.work import (
     OPEN_LEADS,
+    AgentNow,
     AgentView,
     ClaimedLead,
     ContactHistory,
@@ -299,6 +300,14 @@ class MemoryPoolStore:
         if ended:
             return [self._open(a) for a in mine if a.new.id in ended and a.outcome is not None]
         return [self._open(a) for a in mine if a.outcome is None]
+
+    async def agents_now(self, pool_id: UUID) -> list[AgentNow]:
+        await self._asked()
+        return [
+            now
+            for now in self.rows.agents_now.values()
+            if now.pool_id == pool_id and now.session_id is not None
+        ]
 
     def _open(self, row: AttemptRow) -> OpenAttempt:
         new, lead, counts = row.new, self.leads[row.new.lead_id], self._counts(row.new.lead_id)

@@ -14,11 +14,11 @@ from uuid import UUID
 
 import structlog
 
-from dialer.domain.agent import AgentEvent
+from dialer.domain.agent import AgentEvent, AgentState
 from dialer.domain.call import CallState, CallStep
 from dialer.domain.campaign import DialMode
 from dialer.domain.lead import LeadState
-from dialer.domain.work import OpenAttempt
+from dialer.domain.work import AgentNow, OpenAttempt
 from dialer.engine.agents import AgentDesk, agent_of_leg
 from dialer.engine.calls import CallDesk, lost
 from dialer.engine.router import Router
@@ -76,16 +76,20 @@ def reconcile(
     router: Router,
     clock: Clock,
     take_line: Callable[[str], None],
+    were: Mapping[UUID, AgentNow],
+    told: Mapping[UUID, Call],
     rejoin: Callable[[Call], None] = lambda call: None,
 ) -> Found:
-    """Bring memory in line with the network. `channels`: (node, channel) of all nodes. `rejoin`:
-    hears of each attempt's call before it is judged."""
+    """Bring memory in line with the network. `channels`: (node, channel) of all nodes; `were`: what
+    agents did when the pool lost its owner; `told`: calls that are over and may have to be
+    described. `rejoin`: hears of each attempt's call before it is judged."""
     live = {c.dialer_id: (node, c) for node, c in channels if c.dialer_id and c.kind == "call"}
     legs = {c.dialer_id: (node, c) for node, c in channels if c.dialer_id and c.kind == "leg"}
     by_bridge = {c.bridge_id: leg for leg, (_, c) in legs.items() if c.bridge_id}
-    adopted_legs = _adopt_legs(legs, desk)
+    adopted_legs = _adopt_legs(legs, were, told, calls=calls, desk=desk)
     adopted = concluded = unknown = 0
-    for attempt in attempts:
+    # Those that live first: who still speaks with somebody wraps nothing up.
+    for attempt in sorted(attempts, key=lambda a: str(a.id) not in live):
         call = call_of(attempt, at=clock.monotonic())
         settings, record = calls.settings_of(call), records.get(call.key)
         call.window, call.record = settings.connect_window, settings.record
@@ -104,23 +108,45 @@ def reconcile(
             adopted += 1
         elif record is None or record.end is None:
             unknown += 1
+            _was_spoken(call, desk)
             calls.ended(lost(call, node=call.node, at=clock.monotonic()))
         else:
             concluded += 1
+            _was_spoken(call, desk)
             calls.ended(_end(call, record, clock))
     return Found(adopted, concluded, unknown, len(adopted_legs))
 
 
-def _adopt_legs(legs: Mapping[str, tuple[str, ChannelSnapshot]], desk: AgentDesk) -> frozenset[str]:
+def _adopt_legs(
+    legs: Mapping[str, tuple[str, ChannelSnapshot]],
+    were: Mapping[UUID, AgentNow],
+    told: Mapping[UUID, Call],
+    *,
+    calls: CallDesk,
+    desk: AgentDesk,
+) -> frozenset[str]:
     adopted = set()
     for leg_id, (node, channel) in legs.items():
         agent_id = agent_of_leg(leg_id)
         agent = desk.agents.get(agent_id) if agent_id is not None else None
         if agent is None or agent.leg_id or not channel.answered:
             continue
-        desk.adopt(agent, leg_id=leg_id, node=node, parked=True)
+        was = were.get(agent.id)
+        over = told.get(was.attempt_id) if was is not None and was.attempt_id is not None else None
+        desk.adopt(agent, leg_id=leg_id, node=node, was=was, told=over)
+        if over is not None and agent.state is AgentState.WRAP_UP:
+            calls.start_wrap_up(agent, over)  # the time for it begins anew
         adopted.add(leg_id)
     return frozenset(adopted)
+
+
+def _was_spoken(call: Call, desk: AgentDesk) -> None:
+    """A conversation that ended while nobody owned the pool: its agent wraps it up now."""
+    agent = desk.agents.get(call.agent_id) if call.agent_id is not None else None
+    if agent is None or not call.connected or not agent.leg_id:
+        return
+    if agent.state is AgentState.PAUSED and agent.call is None:
+        desk.adopt_conversation(agent, call, over=True)
 
 
 def _monotonic(at: datetime, clock: Clock) -> float:

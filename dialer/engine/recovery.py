@@ -7,13 +7,14 @@ the reading of the channels and the first event that is handled.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from uuid import UUID
 
 import structlog
 
+from dialer.domain.agent import AgentState
 from dialer.domain.call import CallState
-from dialer.domain.work import OpenAttempt, PoolStore
+from dialer.domain.work import AgentNow, OpenAttempt, PoolStore
 from dialer.engine.agents import AgentDesk, agent_of_leg
 from dialer.engine.calls import CallDesk, lost
 from dialer.engine.handover import Handed, Resumption
@@ -58,6 +59,8 @@ class Recovery:
         self._resumption = Resumption(None, desk=desk, calls=calls, clock=clock)
         self._away: set[str] = set()  # nodes that we could not look at when we took over
         self._unseen: dict[str, list[OpenAttempt]] = {}  # open attempts of nodes that are away
+        self._were: dict[UUID, AgentNow] = {}  # agents who were signed in under the last owner
+        self._told: dict[UUID, Call] = {}  # calls that they may have to describe
 
     def keeps(self, event: SwitchEvent) -> bool:
         """Whether the event has to wait until we know what there is."""
@@ -70,6 +73,7 @@ class Recovery:
         """At start: adopt what lives, conclude what ended, sweep the rest. `handed`: what the owner
         before us told as it left."""
         attempts = await self._store.open_attempts(self._pool_id)
+        were = await self._store.agents_now(self._pool_id)
         # What was sent just before a crash may not have a channel yet.
         if attempts and (handed is None or not handed.settled):
             await asyncio.sleep(originate_time)
@@ -82,16 +86,25 @@ class Recovery:
                 away.add(switch.node)
         self._away = away
         self._resumption = Resumption(handed, desk=self._desk, calls=self._calls, clock=self._clock)
-        described = await self._described(self._resumption.to_describe)
+        told = [was.attempt_id for was in were if was.attempt_id is not None]
+        self._told = await self._described([*self._resumption.to_describe, *told])
         self._resumption.begin()
+        self._remember(were)
         found = await self._bring_in_line(attempts, channels, away)
         legs = {c.dialer_id: c.answered for _, c in channels if c.kind == "leg"}
-        self._resumption.finish(legs, away=away, described=described)
+        self._resumption.finish(legs, away=away, described=self._told)
         early, self._early = self._early or [], None
         for event in early:
             self._replay(event)
         await self._sweep(channels)
         return found
+
+    def _remember(self, were: Sequence[AgentNow]) -> None:
+        """Whoever was not handed to us goes on from what was written of them."""
+        for was in were:
+            agent = self._desk.agents.get(was.agent_id)
+            if agent is not None and agent.state is AgentState.SIGNED_OUT:
+                self._were[agent.id] = self._desk.absent[agent.id] = was
 
     async def _described(self, ids: Sequence[UUID]) -> dict[UUID, Call]:
         """Calls that are over, for agents who have yet to say how they went."""
@@ -151,8 +164,10 @@ class Recovery:
         """What is on a node that is away, and not in the records, waits until the node is back.
         The channels are read before the records: a call that ends in between is told by an event.
         """
-        ids = [str(a.id) for a in attempts]
-        since = min((a.intended_at for a in attempts), default=self._clock.now())
+        absent = list(self._desk.absent.values())
+        ids = [*(str(a.id) for a in attempts), *(was.leg_id for was in absent if was.leg_id)]
+        begun = [*(a.intended_at for a in attempts), *(was.since for was in absent)]
+        since = min(begun, default=self._clock.now())
         records = await self._records.find(ids, since=since) if ids else {}
         clear: list[OpenAttempt] = []
         for attempt in attempts:
@@ -170,8 +185,12 @@ class Recovery:
             router=self._router,
             clock=self._clock,
             take_line=self._take_line,
+            were=self._were,
+            told=self._told,
             rejoin=self._resumption.rejoin,
         )
+        if not self._away:
+            self._see_off(records)
         log.info(
             "reconciled",
             action="reconciled",
@@ -182,6 +201,16 @@ class Recovery:
             put_off=len(attempts) - len(clear),
         )
         return found
+
+    def _see_off(self, records: Mapping[str, CallRecord]) -> None:
+        """Agents who were signed in and whose phones are on no node any more."""
+        gone, self._were = dict(self._desk.absent), {}
+        for agent_id, was in gone.items():
+            del self._desk.absent[agent_id]
+            if (agent := self._desk.agents.get(agent_id)) is not None:
+                record = records.get(was.leg_id)
+                ended = record.ended_at if record is not None else None
+                self._desk.left(agent, was, at=ended or self._clock.now())
 
     async def _sweep(self, channels: Channels) -> None:
         """Other pools, and other dialers, have calls and legs on these nodes too: only what is

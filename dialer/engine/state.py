@@ -10,14 +10,14 @@ import asyncio
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from dialer.domain.agent import AGENT, AgentEvent, AgentState
 from dialer.domain.call import CALL, CallState, CallStep
 from dialer.domain.campaign import CampaignView, DialMode
-from dialer.domain.work import AgentInterval, AgentView, ClaimedLead
+from dialer.domain.work import AgentInterval, AgentNow, AgentView, ClaimedLead
 from dialer.engine.ledger import Ledger
 from telephony.events import Progress
 
@@ -143,6 +143,25 @@ def stretch(agent: Agent, *, now: float, campaign_id: UUID | None) -> AgentInter
         agent.since_at,
         agent.since_at + timedelta(seconds=now - agent.since),
         campaign_id or (agent.call.campaign_id if agent.call else None),
+    )
+
+
+def doing(agent: Agent) -> AgentNow:
+    """What the agent does now, as the next owner of the pool is told."""
+    call = agent.call or (None if agent.disposed else agent.last_call)
+    gone = agent.state is AgentState.SIGNED_OUT or agent.since_at is None
+    return AgentNow(
+        agent.id,
+        agent.view.client_id,
+        agent.view.pool_id,
+        None if gone else agent.session_id,
+        agent.state,
+        agent.reason,
+        agent.since_at or datetime.min.replace(tzinfo=UTC),
+        agent.call.campaign_id if agent.call is not None else None,
+        agent.leg_id,
+        call.id if call is not None else None,
+        call.intended_at if call is not None else None,
     )
 
 

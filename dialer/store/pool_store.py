@@ -10,6 +10,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from dialer.domain.agent import AgentState
 from dialer.domain.campaign import CampaignState, CampaignView
 from dialer.domain.errors import Conflict, Invalid, LeaseLost, NotFound
 from dialer.domain.ids import NewId
@@ -17,6 +18,7 @@ from dialer.domain.lead import LeadState
 from dialer.domain.numbers import BadNumber, parse_number
 from dialer.domain.work import (
     OPEN_LEADS,
+    AgentNow,
     AgentView,
     ClaimedLead,
     HourCount,
@@ -442,3 +444,9 @@ class SqlPoolStore:
             )
             for r in rows
         ]
+
+    async def agents_now(self, pool_id: UUID) -> list[AgentNow]:
+        query = sa.select(t.agent_now).where(t.agent_now.c.pool_id == pool_id)
+        async with self._db.begin() as connection:
+            rows = (await connection.execute(query)).mappings().all()
+        return [AgentNow(**{**row, "state": AgentState(row["state"])}) for row in rows]

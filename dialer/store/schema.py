@@ -287,6 +287,22 @@ agent_interval = sa.Table(
     sa.Column("campaign_id", sa.Uuid),
 )
 
+agent_now = sa.Table(
+    "agent_now",
+    metadata,
+    sa.Column("agent_id", sa.Uuid, primary_key=True),
+    sa.Column("client_id", sa.Uuid, nullable=False),
+    sa.Column("pool_id", sa.Uuid, nullable=False, index=True),
+    sa.Column("session_id", sa.Uuid, nullable=False),
+    _text("state", 20),
+    _text("reason", 100),
+    _at("since", nullable=False),
+    sa.Column("campaign_id", sa.Uuid),
+    _text("leg_id", 100),
+    sa.Column("attempt_id", sa.Uuid),
+    _at("intended_at"),
+)
+
 do_not_call = sa.Table(
     "do_not_call",
     metadata,

@@ -14,6 +14,7 @@ from dialer.domain.campaign import CAMPAIGN
 from dialer.domain.lead import LeadState
 from dialer.domain.work import (
     AgentInterval,
+    AgentNow,
     AttemptUpdate,
     CampaignMove,
     Conversation,
@@ -225,9 +226,16 @@ async def _dispositions(connection: AsyncConnection, writes: Sequence[Dispositio
 
 
 async def _intervals(connection: AsyncConnection, writes: Sequence[AgentInterval]) -> None:
-    await _insert(
-        connection,
-        t.agent_interval,
+    """One that is there already only gets longer: an owner that lost the pool wrote it as far as it
+    went, and the next one to its end."""
+    table = t.agent_interval
+    insert = _inserting(connection, table)
+    await connection.execute(
+        insert.on_conflict_do_update(
+            index_elements=list(table.primary_key.columns),
+            set_={"ended_at": insert.excluded.ended_at},
+            where=table.c.ended_at < insert.excluded.ended_at,
+        ),
         [
             {
                 "agent_id": w.agent_id,
@@ -242,6 +250,35 @@ async def _intervals(connection: AsyncConnection, writes: Sequence[AgentInterval
             for w in writes
         ],
     )
+
+
+async def _now(connection: AsyncConnection, writes: Sequence[AgentNow]) -> None:
+    last = {w.agent_id: w for w in writes}  # of several the last one counts
+    if gone := [w.agent_id for w in last.values() if w.session_id is None]:
+        await connection.execute(sa.delete(t.agent_now).where(t.agent_now.c.agent_id.in_(gone)))
+    rows = [
+        {
+            "agent_id": w.agent_id,
+            "client_id": w.client_id,
+            "pool_id": w.pool_id,
+            "session_id": w.session_id,
+            "state": w.state.value,
+            "reason": w.reason[:100],
+            "since": w.since,
+            "campaign_id": w.campaign_id,
+            "leg_id": w.leg_id,
+            "attempt_id": w.attempt_id,
+            "intended_at": w.intended_at,
+        }
+        for w in last.values()
+        if w.session_id is not None
+    ]
+    if rows:
+        insert = _inserting(connection, t.agent_now)
+        others = {n: insert.excluded[n] for n in rows[0] if n != "agent_id"}
+        await connection.execute(
+            insert.on_conflict_do_update(index_elements=["agent_id"], set_=others), rows
+        )
 
 
 async def _do_not_call(connection: AsyncConnection, writes: Sequence[DoNotCall]) -> None:
@@ -316,12 +353,13 @@ async def _campaigns(connection: AsyncConnection, moves: Sequence[CampaignMove])
 async def _insert(
     connection: AsyncConnection, table: sa.Table, rows: Sequence[dict[str, Any]]
 ) -> None:
-    insert = (
-        postgresql.insert(table)
-        if connection.dialect.name == "postgresql"
-        else sqlite.insert(table)
-    )
+    insert = _inserting(connection, table)
     await connection.execute(insert.on_conflict_do_nothing(), list(rows))
+
+
+def _inserting(connection: AsyncConnection, table: sa.Table) -> Any:
+    """Both databases spell ON CONFLICT the same way; SQLAlchemy keeps them apart."""
+    return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
 
 
 _HANDLERS: tuple[tuple[type, Callable[[AsyncConnection, Any], Any]], ...] = (
@@ -331,6 +369,7 @@ _HANDLERS: tuple[tuple[type, Callable[[AsyncConnection, Any], Any]], ...] = (
     (LeadMove, _leads),
     (DoNotCall, _do_not_call),
     (AgentInterval, _intervals),
+    (AgentNow, _now),
     (RecordingWrite, _recordings),
     (CampaignMove, _campaigns),
 )

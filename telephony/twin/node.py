@@ -314,6 +314,7 @@ class TwinNode:
         other = self._part(channel)
         channel.cause, channel.tech_cause = CAUSES[end]
         if channel.leg:
+            self._keep(channel, end)
             self._tell(
                 LegEnded(self.name, self._now(), channel.id, channel.cause, channel.tech_cause)
             )
@@ -324,12 +325,16 @@ class TwinNode:
 
     def _record(self, call: Channel, end: CallEnd) -> None:
         now = self._now()
-        call.end, call.ended_at = end, self._clock.now()
+        self._keep(call, end)
         self._tell(
             CallEnded(self.name, now, call.id, end, call.answered, call.cause, call.tech_cause)
         )
         if call.recorded and call.request is not None:
             self._tell(RecordingEnded(self.name, now, call.id, call.request.record))
-        self.ended[call.id] = call
+
+    def _keep(self, channel: Channel, end: CallEnd) -> None:
+        """In the node's own records."""
+        channel.end, channel.ended_at = end, self._clock.now()
+        self.ended[channel.id] = channel
         if len(self.ended) > _MOST_RECORDS:
             del self.ended[next(iter(self.ended))]

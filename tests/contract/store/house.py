@@ -7,7 +7,7 @@ third knows P19 by a number of their own.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -106,6 +106,9 @@ class House:
         """How many conversations, dispositions, intervals, recordings or do_not_call entries."""
         raise NotImplementedError
 
+    async def longest_interval(self) -> timedelta:
+        raise NotImplementedError
+
 
 class MemoryHouse(House):
     store: MemoryPoolStore
@@ -152,6 +155,9 @@ class MemoryHouse(House):
 
     async def rows(self, kind: str) -> int:
         return len(getattr(self.store.rows, kind))
+
+    async def longest_interval(self) -> timedelta:
+        return max(i.ended_at - i.started_at for i in self.store.rows.intervals.values())
 
 
 class SqlHouse(House):
@@ -236,3 +242,9 @@ class SqlHouse(House):
     async def rows(self, kind: str) -> int:
         query = sa.select(sa.func.count()).select_from(self._TABLES[kind])
         return int((await self._one(query))[0])
+
+    async def longest_interval(self) -> timedelta:
+        interval = t.agent_interval.c
+        async with self._db.begin() as db:
+            rows = (await db.execute(sa.select(interval.started_at, interval.ended_at))).all()
+        return max(row.ended_at - row.started_at for row in rows)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -14,6 +15,7 @@ from dialer.domain.errors import LeaseLost
 from dialer.domain.lead import LeadState
 from dialer.domain.work import (
     AgentInterval,
+    AgentNow,
     AttemptUpdate,
     CampaignMove,
     Conversation,
@@ -21,6 +23,7 @@ from dialer.domain.work import (
     DoNotCall,
     LeadMove,
     Lease,
+    NewAttempt,
     RecordingWrite,
     Write,
 )
@@ -329,3 +332,47 @@ async def test_the_ledger_is_what_the_records_say(house: House) -> None:
     }
     later = await house.store.hour_counts({house.first: NOW + timedelta(seconds=1)})
     assert list(later[house.first]) == []
+
+
+async def test_what_an_agent_does_now_is_told_to_the_next_owner(house: House) -> None:
+    lease = await house.own()
+    one, two = await house.claim(lease, house.first, 2)
+    over, on = await house.dial(lease, one), await house.dial(lease, two)
+    session = house.new_id()
+
+    def now(state: AgentState, since: datetime, of: NewAttempt | None = None) -> AgentNow:
+        return AgentNow(
+            house.agent, house.client, house.pool, session, state, "x", since, house.first,
+            "leg-1", of.id if of else None, of.intended_at if of else None,
+        )  # fmt: skip
+
+    await house.store.write(
+        lease,
+        [
+            now(AgentState.READY, NOW),
+            now(AgentState.ON_CALL, NOW, on),
+        ],
+    )
+    (was,) = await house.store.agents_now(house.pool)
+    assert was == now(AgentState.ON_CALL, NOW, on)
+    await house.store.write(lease, [now(AgentState.WRAP_UP, LATER, over)])
+    assert await house.store.agents_now(house.pool) == [now(AgentState.WRAP_UP, LATER, over)]
+    assert await house.store.agents_now(house.other_pool) == []
+    gone = replace(now(AgentState.SIGNED_OUT, LATER), session_id=None)
+    await house.store.write(lease, [now(AgentState.READY, LATER), gone])
+    assert await house.store.agents_now(house.pool) == []
+
+
+async def test_a_stretch_of_time_that_went_on_gets_longer_and_never_shorter(house: House) -> None:
+    lease = await house.own()
+    session = house.new_id()
+
+    def stretch(until: datetime) -> AgentInterval:
+        return AgentInterval(
+            house.agent, house.client, session, AgentState.READY, "", NOW, until, house.first
+        )
+
+    for until in (LATER, LATER + timedelta(hours=1), LATER):
+        await house.store.write(lease, [stretch(until)])
+    assert await house.rows("intervals") == 1
+    assert await house.longest_interval() == timedelta(hours=1) + (LATER - NOW)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from dialer.domain.lead import LeadState
@@ -85,11 +84,14 @@ def _attempts(pool: Pool) -> list[Attempt]:
 
 
 def _sessions(pool: Pool) -> list[Session]:
-    """Sign-ins as the agents' screens saw them; one that a crash cut off ends there."""
+    """Sign-ins as the agents' screens saw them. A crash does not end one, but the next owner may
+    find its phone gone, or may never have been told of it: then it was cut off."""
     first: dict[tuple[str, datetime], str] = {}
     for stretch in sorted(pool.store.rows.intervals.values(), key=lambda i: i.started_at):
         first.setdefault((str(stretch.agent_id), stretch.started_at), str(stretch.session_id))
     begun: dict[str, datetime] = {}
+    crashed: dict[str, datetime] = {}  # since then nothing was heard of the agent
+    doubtful: dict[str, Session] = {}  # signed out, in a moment that may not have been written
     found: list[Session] = []
 
     def end(agent: str, at: datetime, *, cut: bool) -> None:
@@ -98,21 +100,34 @@ def _sessions(pool: Pool) -> list[Session]:
 
     for index, posted in enumerate([*pool.posted, None]):
         for _, when, whose in (c for c in pool.crashes if c[0] == index):
-            # What was still on its way to the store is lost with the process.
-            for n, old in enumerate(found):
-                if old.agent in whose and when - old.until < _UNWRITTEN:
-                    found[n] = replace(old, cut=True)
-            for other in whose & set(begun):
-                end(other, when, cut=True)
+            for old in [o for o in found if o.agent in whose and when - o.until < _UNWRITTEN]:
+                found.remove(old)
+                doubtful[old.agent] = old
+            crashed.update(dict.fromkeys(whose & set(begun), when))
         if posted is None or posted.kind != "state":
             continue
-        at = datetime.fromisoformat(posted.data["since"]) if posted.data["since"] else posted.at
         agent, state = posted.topic[6:], posted.data["state"]
+        told = posted.data["since"]
+        at = datetime.fromisoformat(told) if told else posted.at
+        if (old := doubtful.pop(agent, None)) is not None and agent not in begun:
+            if told and first.get((agent, at)) in (old.session, None):
+                begun[agent] = old.since  # the sign-out was lost
+            else:
+                found.append(old)
+        if agent in crashed and not told:
+            continue  # the next owner has not found out yet
+        if (when := crashed.pop(agent, None)) is not None:
+            session = first.get((agent, begun[agent]), "")
+            if not session or first.get((agent, at), session) != session:
+                end(agent, when, cut=True)
         if state == "signed_out":
             if agent in begun:
                 end(agent, at, cut=False)
         elif agent not in begun:
             begun[agent] = at
+    found += doubtful.values()
+    for agent, when in crashed.items():
+        end(agent, when, cut=True)
     return [s for s in found if s.until > s.since and (s.session or not s.cut)]
 
 

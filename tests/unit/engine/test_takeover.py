@@ -74,6 +74,62 @@ async def test_a_dialer_dies(step: str, away: float) -> None:
     check(pool)
 
 
+@pytest.mark.parametrize("away", [0.0, 8.0, 600.0])
+async def test_a_call_is_described_though_the_dialer_died_in_wrap_up(away: float) -> None:
+    pool, agent = await _pool(TALKS, TALKS, wrap_up=30.0)
+    await pool.until(lambda: pool.state(agent) is AgentState.WRAP_UP)
+    call = pool.told_agent(agent, "call_ended")[-1].data["call_id"]
+    await pool.reach(pool.now + 5.0)
+    await pool.crash()
+    await asyncio.sleep(away)
+    await pool.start("two")
+    assert pool.state(agent) is AgentState.WRAP_UP
+    shown = await pool.does(agent, "snapshot")
+    assert shown["call"]["call_id"] == call and shown["call"]["state"] == "ended"
+    await pool.reach(pool.now + 20.0)  # the time for wrap-up began anew
+    assert (await pool.does(agent, "disposition", call_id=call, code="sale"))["state"] == "ready"
+    await pool.quiet()
+    await pool.stop()
+    (said,) = [d for d in pool.store.rows.dispositions.values() if str(d.attempt_id) == call]
+    assert said.code == "sale"
+    assert len({i.session_id for i in pool.store.rows.intervals.values()}) == 1
+    check(pool)
+
+
+async def test_who_spoke_while_the_dialer_was_dead_wraps_up_when_it_is_back() -> None:
+    pool, agent = await _pool(TALKS)
+    await pool.until(lambda: pool.state(agent) is AgentState.ON_CALL)
+    await pool.written()
+    await pool.crash()
+    await asyncio.sleep(60.0)  # they talk on, and hang up
+    await pool.start("two")
+    assert pool.state(agent) is AgentState.WRAP_UP
+    (call,) = pool.store.attempts
+    assert (await pool.does(agent, "disposition", call_id=str(call), code="sale"))["state"]
+    await pool.quiet()
+    await pool.stop()
+    check(pool)
+
+
+async def test_a_phone_lost_while_the_dialer_was_dead_ends_the_agents_time_there() -> None:
+    pool, agent = await _pool(TALKS)
+    await pool.until(lambda: pool.state(agent) is AgentState.ON_CALL)
+    await pool.written()
+    await pool.crash()
+    await asyncio.sleep(7.0)
+    lost = pool.clock.now()
+    pool.nodes["n1"].hang_up(next(c.id for c in pool.nodes["n1"].channels.values() if c.leg))
+    await asyncio.sleep(50.0)
+    await pool.start("two")
+    assert pool.state(agent) is AgentState.SIGNED_OUT
+    await pool.written()
+    last = max(pool.store.rows.intervals.values(), key=lambda i: i.ended_at)
+    assert (last.state, last.ended_at) == (AgentState.ON_CALL, lost)
+    await pool.sign_in(agent)
+    await pool.stop()
+    check(pool)
+
+
 async def test_a_dialer_dies_while_a_person_waits() -> None:
     pool, agent = await _pool(Behaviour(delay=4.0))
     await pool.until(lambda: pool.dialed() != [])
