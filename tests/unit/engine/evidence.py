@@ -89,6 +89,7 @@ def _sessions(pool: Pool) -> list[Session]:
     first: dict[tuple[str, datetime], str] = {}
     for stretch in sorted(pool.store.rows.intervals.values(), key=lambda i: i.started_at):
         first.setdefault((str(stretch.agent_id), stretch.started_at), str(stretch.session_id))
+    ends = {(str(i.session_id), i.ended_at) for i in pool.store.rows.intervals.values()}
     begun: dict[str, datetime] = {}
     crashed: dict[str, datetime] = {}  # since then nothing was heard of the agent
     doubtful: dict[str, Session] = {}  # signed out, in a moment that may not have been written
@@ -118,7 +119,8 @@ def _sessions(pool: Pool) -> list[Session]:
             continue  # the next owner has not found out yet
         if (when := crashed.pop(agent, None)) is not None:
             session = first.get((agent, begun[agent]), "")
-            if not session or first.get((agent, at), session) != session:
+            another = first.get((agent, at), session) != session
+            if not session or (another and (session, at) not in ends and state != "signed_out"):
                 end(agent, when, cut=True)
         if state == "signed_out":
             if agent in begun:
