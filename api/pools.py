@@ -16,7 +16,7 @@ from dialer.engine.pool import PoolEngine
 from dialer.engine.writer import LeftBehind
 from dialer.live.gateway import CommandGateway
 from dialer.store import admin
-from dialer.store.database import Database
+from dialer.store.database import Database, in_trouble
 from telephony.nodes import Switchboard
 
 log = structlog.get_logger(__name__)
@@ -95,8 +95,15 @@ class Pools:
             except asyncio.CancelledError:
                 await engine.abandon()
                 raise
-            except Exception:
-                log.exception("engine failed at start", action="engine_start_failed")
+            except Exception as error:
+                # Every second while the database is away: a traceback says no more about that.
+                trace = None if in_trouble(error) else error
+                log.error(
+                    "engine failed at start",
+                    action="engine_start_failed",
+                    error=repr(error),
+                    exc_info=trace,
+                )
                 await engine.abandon()
             finally:
                 self._switchboard.unlisten(engine.on_event)

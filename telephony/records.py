@@ -2,6 +2,8 @@
 
 The events of a call are complete once its CHAN_END is there; cells are read as untrusted text. The
 files only grow and are in the order of time, so reading begins where the time asked for begins.
+Where a call's beginning is not found from there on, somebody stepped a clock (theirs or ours), and
+the newest part of the file is read whatever times it tells.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from telephony.outcomes import classify
 _MOST_LINE = 16 * 1024  # bytes; an honest line has a few hundred
 _SLACK = timedelta(minutes=2)  # lines of one moment are not quite in order, clocks get stepped
 _MOST_ID = 100  # characters of an id that are kept
+_NEWEST = 64 * 1024 * 1024  # bytes read whatever the times in it: some 200,000 calls
 _NEAR = 64 * 1024  # bytes; closer than this the search stops and reading begins
 
 
@@ -57,6 +60,7 @@ class _Seen:
     source: str = ""
     bridges: list[str] = field(default_factory=list)
     stages: list[str] = field(default_factory=list)
+    begun: bool = False  # its first line was read
 
 
 class CelFiles:
@@ -69,24 +73,47 @@ class CelFiles:
         return await asyncio.to_thread(self._find, frozenset(ids), (since - _SLACK).timestamp())
 
     def _find(self, ids: frozenset[str], since: float) -> dict[str, CallRecord]:
-        seen: dict[str, _Seen] = {}
-        legs: dict[str, str] = {}  # the leg of each bridge
+        found: dict[str, CallRecord] = {}
         for path in self._files:
             try:
                 with path.open("rb") as file:
-                    for row in _rows(file, since):
-                        if row[2] in ids:
-                            _note(seen.setdefault(row[2], _Seen()), row)
-                        elif row[1] == "BRIDGE_ENTER" and row[2].startswith("leg-"):
-                            legs[_bridge(row)] = row[2][:_MOST_ID]
+                    start = _start(file, since)
+                    seen, legs = _read(file, start, ids)
+                    if start and not all(i in seen and seen[i].begun for i in ids - found.keys()):
+                        seen, legs = _read(file, min(_newest(file), start), ids)
             except FileNotFoundError:
                 continue  # nothing was written yet
-        return {key: _record(value, legs) for key, value in seen.items()}
+            found |= {key: _record(value, legs) for key, value in seen.items()}
+        return found
 
 
-def _rows(file: BinaryIO, since: float) -> Iterator[list[str]]:
-    """The well-formed rows from about `since` (seconds since 1970) on."""
-    file.seek(_start(file, since))
+def _read(
+    file: BinaryIO, start: int, ids: frozenset[str]
+) -> tuple[dict[str, _Seen], dict[str, str]]:
+    """What stands in the file from `start` on of these calls, and the leg of each bridge."""
+    seen: dict[str, _Seen] = {}
+    legs: dict[str, str] = {}
+    for row in _rows(file, start):
+        if row[2] in ids:
+            _note(seen.setdefault(row[2], _Seen()), row)
+        elif row[1] == "BRIDGE_ENTER" and row[2].startswith("leg-"):
+            legs[_bridge(row)] = row[2][:_MOST_ID]
+    return seen, legs
+
+
+def _newest(file: BinaryIO) -> int:
+    """Where the newest part of the file begins, at a line's beginning."""
+    place = max(file.seek(0, 2) - _NEWEST, 0)
+    if place:
+        file.seek(place)
+        file.readline(_MOST_LINE)
+        place = file.tell()
+    return place
+
+
+def _rows(file: BinaryIO, start: int) -> Iterator[list[str]]:
+    """The well-formed rows from this place on, where a line begins."""
+    file.seek(start)
     whole = True  # the last line was read to its end: the rest of an over-long one is no line
     while line := file.readline(_MOST_LINE):
         row = _parse(line) if whole else None
@@ -154,7 +181,9 @@ def _bridge(row: Sequence[str]) -> str:
 def _note(call: _Seen, row: Sequence[str]) -> None:
     at = datetime.fromtimestamp(float(row[0]), UTC)
     kind, extra = row[1], _extra(row)
-    if kind == "ANSWER":
+    if kind == "CHAN_START":
+        call.begun = True
+    elif kind == "ANSWER":
         call.answered_at = call.answered_at or at
     elif kind == "BRIDGE_ENTER":
         if bridge := _bridge(row):

@@ -3,7 +3,8 @@
 Each one: copy under a name that depends only on the call, read it back and compare, write *copied*,
 delete the node's file, write *stored*. Every step may be repeated; a crash between two of them
 repeats one. A failure (disk full, storage away) leaves the recording where it is, and it is tried
-again later, less and less often, without holding up the others. What the node itself could not
+again later, less and less often, without holding up the others; once the storage takes one again,
+all that it would not take before are tried at once. What the node itself could not
 write whole (its own disk was full) ends as *damaged* instead of stored: kept, and said to be no
 recording of all of the conversation.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,7 @@ log = structlog.get_logger(__name__)
 _BATCH = 100
 _SETTLED = timedelta(seconds=2)  # Asterisk may still write a file that changed since
 _MISSING = timedelta(minutes=10)  # a file that is not there by then will not come
-_LONGEST_REST = 600.0
+_LONGEST_REST = 120.0
 _EDGE = 2.0  # s of a conversation that may be missing: recording begins after, and ends before it
 
 WAV_HEAD = 44  # bytes of the header that Asterisk writes
@@ -42,6 +44,19 @@ def wav_seconds(head: bytes, size: int) -> float | None:
         return None
     bytes_per_second = int.from_bytes(head[28:32], "little")
     return (size - WAV_HEAD) / bytes_per_second if bytes_per_second else None
+
+
+class StorageInTrouble(Exception):
+    """The storage is full, away, or not to be trusted; nothing is wrong with the recording."""
+
+
+@dataclass(slots=True)
+class _Rest:
+    """How long a recording that could not be moved is left alone, and whose fault it was."""
+
+    until: float  # monotonic
+    following: float  # s
+    storage: bool
 
 
 class RecordingMover:
@@ -58,7 +73,7 @@ class RecordingMover:
     ) -> None:
         self._db, self._storage, self._clock, self._poll = database, storage, clock, poll
         self._folders = {node: folder.resolve() for node, folder in folders.items()}
-        self._resting: dict[UUID, tuple[float, float]] = {}  # until (monotonic), next rest
+        self._resting: dict[UUID, _Rest] = {}
         self._wake = asyncio.Event()
         #: What was left at the last look, and how old the oldest of it was (seconds).
         self.waiting, self.oldest = 0, 0.0
@@ -111,24 +126,31 @@ class RecordingMover:
 
     async def _try(self, row: Mapping[str, Any]) -> bool:
         key: UUID = row["attempt_id"]
-        until, rest = self._resting.get(key, (0.0, self._poll))
-        if self._clock.monotonic() < until:
+        now, rest = self._clock.monotonic(), self._resting.get(key)
+        if rest is not None and now < rest.until:
             return False
         try:
             done = await self._move(row)
         except Exception as error:
             self.failed += 1
-            self._resting[key] = (self._clock.monotonic() + rest, min(rest * 2, _LONGEST_REST))
-            self._why = type(error).__name__
+            seconds = rest.following if rest is not None else self._poll
+            self._resting[key] = _Rest(
+                now + seconds, min(seconds * 2, _LONGEST_REST), isinstance(error, StorageInTrouble)
+            )
+            self._why = type(error.__cause__ or error).__name__
             log.warning(
                 "recording not moved",
                 action="recording_not_moved",
                 call=str(key),
                 node=row["node"],
-                error=repr(error),
+                error=repr(error.__cause__ or error),
             )
             return False
         self._resting.pop(key, None)
+        if done:
+            for other in self._resting.values():
+                if other.storage:
+                    other.until = now
         return done
 
     async def _move(self, row: Mapping[str, Any]) -> bool:
@@ -197,10 +219,14 @@ class RecordingMover:
             f"{row['client_id']}/{row['at']:%Y-%m-%d}/{row['attempt_id']}"
             f"{source.suffix}{self._storage.suffix}"
         )
-        size, sha256 = await asyncio.to_thread(self._storage.put, source, name)
+        try:
+            size, sha256 = await asyncio.to_thread(self._storage.put, source, name)
+            digest = await asyncio.to_thread(self._storage.digest, name, size)
+        except Exception as error:
+            raise StorageInTrouble from error
         if size != before.st_size:
             raise OSError("the file changed while it was copied")
-        if await asyncio.to_thread(self._storage.digest, name, size) != sha256:
+        if digest != sha256:
             raise OSError("what was stored is not what was read")
         return {"state": "copied", "stored_as": name, "size": size, "sha256": sha256}
 

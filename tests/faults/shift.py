@@ -39,18 +39,14 @@ def carry_on(agent: LabAgent, message: Mapping[str, Any]) -> None:
         return
     wish = {"paused": "ready", "signed_out": "sign_in"}.get(message["data"]["state"])
     if wish is not None:
-        agent._spawn(_insist(agent, wish, message["data"]["state"]))
+        agent._spawn(_insist(agent, wish, when=message["data"]["state"]))
 
 
-async def _insist(agent: LabAgent, wish: str, state: str) -> None:
-    while agent.state == state:
-        try:
-            reply = await agent.command(wish)
-        except TimeoutError:
-            continue
-        if reply["ok"]:
-            return
-        await asyncio.sleep(0.5)  # no engine at the moment, or the phone is not connected yet
+async def _insist(agent: LabAgent, wish: str, *, when: str) -> None:
+    """Also when it is refused: the phone may not be connected yet."""
+    while agent.state == when:
+        await agent.press(wish, when=when)
+        await asyncio.sleep(0.5)
 
 
 class Shift:

@@ -153,14 +153,26 @@ class LabAgent:
         await asyncio.sleep(self._rng.uniform(*self._talk))
         if self.call_id == call_id and self.state == "on_call":
             self.hung_up.add(call_id)
-            await self.command("hang_up")
+            await self.press("hang_up", when="on_call")
 
     async def _wrap_up(self, call_id: str) -> None:
         await asyncio.sleep(self._rng.uniform(*self._wrap))
-        if self.state == "wrap_up":
-            await self.command(
-                "disposition",
-                call_id=call_id,
-                code=self._code,
-                then="ready" if self.ready_again else "pause",
-            )
+        await self.press(
+            "disposition",
+            when="wrap_up",
+            call_id=call_id,
+            code=self._code,
+            then="ready" if self.ready_again else "pause",
+        )
+
+    async def press(self, kind: str, *, when: str, **data: Any) -> None:
+        """Send a command as a person does, who presses again while nothing happens for want of an
+        engine, as long as the screen shows the same state."""
+        while self.state == when:
+            try:
+                reply = await self.command(kind, **data)
+            except TimeoutError:
+                continue
+            if reply["ok"] or reply["problem"]["status"] != 503:
+                return
+            await asyncio.sleep(0.5)

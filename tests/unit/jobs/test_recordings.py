@@ -160,6 +160,27 @@ async def test_a_full_disk_loses_nothing_and_does_not_hold_up_others(
     assert place.mover.state == "ok"
 
 
+async def test_once_the_storage_takes_one_again_all_that_it_would_not_take_are_tried(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = await place.add("old.wav")
+    await place.add("../outside.wav", None)  # its own fault, and it stays so
+
+    def full(self: RecordingStorage, source: Path, name: str) -> tuple[int, str]:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RecordingStorage, "put", full)
+        for _ in range(8):  # hours
+            await place.mover.move_all()
+            place.clock.advance(1000)
+        await place.mover.move_all()
+    await place.add("new.wav")
+    assert await place.mover.move_all() + await place.mover.move_all() == 2
+    assert (await place.row(old)).state == "stored"
+    assert place.mover.state == "1 not moved: OSError"
+
+
 async def test_what_was_stored_wrongly_keeps_its_source(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

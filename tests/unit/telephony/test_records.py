@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from telephony.events import CallEnd
-from telephony.records import CelFiles
+from telephony.records import CelFiles, _start
 
 pytestmark = pytest.mark.unit
 
@@ -110,6 +110,34 @@ async def test_reading_begins_at_the_time_asked_for(tmp_path: Path) -> None:
     records = CelFiles([file])
     ids = [f"c{i}" for i in range(5000)]
     assert len(await records.find(ids, since=START)) == 5000
-    late = await records.find(ids, since=START + timedelta(seconds=8000))
-    assert {f"c{i}" for i in range(4000, 5000)} <= late.keys()
-    assert len(late) < 2000
+    since = START + timedelta(seconds=8000)
+    late = await records.find(ids[4000:], since=since)
+    assert late.keys() == set(ids[4000:])
+    with file.open("rb") as opened:
+        assert _start(opened, since.timestamp()) > 0.75 * file.stat().st_size
+
+
+@pytest.mark.parametrize("step", [-7200.0, 7200.0])
+async def test_a_stepped_clock_hides_no_call(tmp_path: Path, step: float) -> None:
+    """Asterisk's clock is set back while a call is up, or ours is ahead of it by two hours: by the
+    times alone, nothing of the call would be looked at."""
+    file = tmp_path / "cel.csv"
+    before = [row for n in range(2_000) for row in call(n * 3.0, f"early-{n}")]
+    at = 6_000.0
+    split = call(at, "a")
+    if step < 0:
+        split = [
+            *split[:2],
+            line(at + step + 2, "BRIDGE_ENTER", "a", bridge_technology="simple_bridge"),
+            line(at + step + 9, "HANGUP", "a", hangupcause=16, hangupsource="PJSIP/x"),
+            line(at + step + 9, "CHAN_END", "a"),
+        ]
+        asked, after = at, at + step
+    else:
+        asked, after = at + step, at
+    late = [row for n in range(3_000) for row in call(after + 10 + n * 2.0, f"late-{n}")]
+    file.write_text("".join([*before, *split, *late]))
+    since = START + timedelta(seconds=asked)
+    found = (await CelFiles([file]).find(["a"], since=since))["a"]
+    assert found.answered_at == START + timedelta(seconds=at + 1)
+    assert found.ended_at is not None and found.bridged
