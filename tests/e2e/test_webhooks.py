@@ -100,24 +100,20 @@ async def kill(centre: CallCentre, called: int) -> None:
 
 
 async def told_all(centre: CallCentre, webhook: str) -> None:
-    """Wait until nothing is on its way: a delivery that a dead dialer had taken waits a minute, one
-    that was refused a little longer, and recordings are moved when they have settled."""
+    """Wait until nothing is on its way, and nothing more is told for a while: a delivery that a
+    dead dialer had taken waits a minute, and recordings are moved when they have settled."""
     loop = asyncio.get_running_loop()
-    quiet_since: float | None = None
+    since, told = loop.time(), ""
 
     async def quiet() -> bool:
-        nonlocal quiet_since
-        waiting = await centre.post(
-            f"/webhooks/{webhook}/deliveries?state=pending&limit=1", method="GET"
-        )
-        recordings = await centre.post("/recordings?limit=500", method="GET")
-        on_node = [r for r in recordings["items"] if r["state"] in ("on_node", "copied")]
-        if waiting["items"] or on_node:
-            quiet_since = None
-        elif quiet_since is None:
-            quiet_since = loop.time()
+        nonlocal since, told
+        path = f"/webhooks/{webhook}/deliveries"
+        waiting = await centre.post(f"{path}?state=pending&limit=1", method="GET")
+        newest = str(await centre.post(f"{path}?limit=1", method="GET"))
+        if waiting["items"] or newest != told:
+            since, told = loop.time(), newest
         await asyncio.sleep(0.5)
-        return quiet_since is not None and loop.time() - quiet_since > 3
+        return loop.time() - since > 8
 
     await until(quiet, timeout=240, what="the last event")
 

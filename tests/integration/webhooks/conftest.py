@@ -148,7 +148,12 @@ async def _copy(template: str) -> str:
     return template.replace(f"/{original.database}?", f"/{name}?", 1)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+#: For tests whose point is what the database does: in the short run too. All others run on SQLite
+#: there, and on both in the long one.
+both = pytest.mark.parametrize("database", ["sqlite", "postgresql"], indirect=True)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.full)])
 async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
     if request.param == "sqlite":
         shutil.copy(request.getfixturevalue("migrated"), tmp_path / "dialer.db")

@@ -17,7 +17,7 @@ from dialer.domain.webhook import Attempted
 from dialer.jobs.webhooks import WebhookDeliverer
 from dialer.store import schema as t
 from dialer.store import webhooks as rows
-from tests.integration.webhooks.conftest import NOW, Post, once
+from tests.integration.webhooks.conftest import NOW, Post, both, once
 from tests.lab.faults import injected
 from tests.lab.process import until
 from tests.lab.receiver import LabReceiver
@@ -74,6 +74,7 @@ async def test_events_of_one_lead_arrive_in_order_and_wait_for_nobody_else(
     receiver.behave("503")
     deliverer = post.deliverer()
     await once(deliverer)
+    assert len(receiver.received()) == 1  # the others wait for the first
     receiver.behave("204")
     await post.tell(webhook, 1)
     await once(deliverer)
@@ -205,6 +206,7 @@ async def test_a_dead_receiver_rests_and_starves_nobody(
         injected("webhooks: receiver that hangs")
 
 
+@both
 async def test_two_nodes_share_the_work_and_deliver_each_event_once(
     post: Post, receiver: LabReceiver
 ) -> None:
@@ -251,7 +253,7 @@ async def test_what_a_dead_node_had_taken_is_sent_by_another_and_its_word_comes_
     async with post.database.begin() as connection:
         await dead._settle(connection, dead._done)  # it was only frozen
     (row,) = await post.rows()
-    assert (row["state"], row["tries"]) == ("delivered", 1)
+    assert (row["state"], row["tries"], row["last_status"]) == ("delivered", 1, 204)
 
 
 @only_sqlite

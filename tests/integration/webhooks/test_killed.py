@@ -20,7 +20,7 @@ from tests.lab.faults import injected
 from tests.lab.process import Child, free_port, until
 from tests.lab.receiver import LabReceiver
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.full]
 PASSWORD = "correct horse battery"
 
 

@@ -35,7 +35,7 @@ from dialer.services.campaigns import Campaigns
 from dialer.store import outbox, writes
 from dialer.store import schema as t
 from tests.contract.store.house import NOW
-from tests.integration.webhooks.conftest import Post
+from tests.integration.webhooks.conftest import Post, both
 from tests.lab.receiver import LabReceiver
 
 pytestmark = pytest.mark.integration
@@ -78,6 +78,7 @@ async def told(post: Post) -> list[dict[str, Any]]:
     return bodies
 
 
+@both
 async def test_a_batch_tells_what_it_writes_in_order_and_names_nobody(
     post: Post, lease: Lease, nobody: LabReceiver
 ) -> None:
