@@ -4,7 +4,7 @@ PYTHON := .venv/bin/python
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-full bench lint clean
+.PHONY: help setup run test test-full bench lint audit clean
 
 help:
 	@echo "make run        a whole call centre on this machine, with a demo campaign"
@@ -12,6 +12,7 @@ help:
 	@echo "make test       what CI runs: lint, types, layers, tests"
 	@echo "make test-full  the long tests too"
 	@echo "make bench [NAME=originate]   measurements, one JSON object a line"
+	@echo "make audit      the dependencies: lock files whole, known vulnerabilities"
 	@echo "make lint | setup | clean"
 
 setup:
@@ -37,6 +38,10 @@ test-full: setup lint
 
 bench: setup
 	@exec $(PYTHON) -m tests.bench $(NAME)
+
+# 3: vulnerability data cannot be reached from here; nothing is known then.
+audit:
+	$(PYTHON) deploy/audit.py
 
 clean:
 	rm -rf .venv .lab .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache results dist

@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 from uuid import UUID
 
 from fastapi import Depends, Header, Request
+from fastapi.dependencies.utils import get_flat_params
+from fastapi.params import Query
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from api.auth import Caller
-from dialer.domain.errors import Unauthenticated
+from dialer.domain.errors import Invalid, Unauthenticated
 
 if TYPE_CHECKING:
     from api.app import Deps
@@ -29,6 +32,21 @@ def parts(request: Request) -> Deps:
 Parts = Annotated[Any, Depends(deps)]
 
 
+def known_only(request: Request) -> None:
+    """Refuse query parameters that the route does not have: a filter with a typing error would
+    otherwise answer with everything. Raises Invalid."""
+    route = request.scope.get("route")
+    if not isinstance(route, APIRoute):
+        return
+    fields = get_flat_params(route.dependant)
+    known = {field.alias for field in fields if isinstance(field.field_info, Query)}
+    if unknown := sorted(set(request.query_params) - known):
+        raise Invalid(f"unknown query parameter {unknown[0][:60]!r}")
+
+
+KnownOnly = Depends(known_only)
+
+
 async def caller(
     request: Request,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
@@ -42,6 +60,7 @@ async def caller(
         raise Unauthenticated("a bearer token is needed")
     auth = parts(request).auth
     who = await auth.authenticate(credentials.credentials)
+    known_only(request)
     return await auth.for_client(who, client) if client is not None else who
 
 

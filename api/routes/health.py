@@ -10,7 +10,7 @@ from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
-from api.deps import parts
+from api.deps import KnownOnly, parts
 from api.ws.description import describe
 
 _METRICS = 'dialer_agents{pool="0198c0de-...",state="ready"} 3.0'
@@ -29,13 +29,13 @@ class Ready(BaseModel):
     checks: dict[str, str]
 
 
-@router.get("/healthz")
+@router.get("/healthz", dependencies=[KnownOnly])
 async def alive() -> Alive:
     """The process lives. Restart it when this does not answer."""
     return Alive()
 
 
-@router.get("/readyz", response_model=Ready)
+@router.get("/readyz", response_model=Ready, dependencies=[KnownOnly])
 async def ready(request: Request) -> Response:
     """200 when the database answers, a node is up and the pools are owned; else 503 with why."""
     checks = await parts(request).ready()
@@ -47,7 +47,7 @@ async def ready(request: Request) -> Response:
     )
 
 
-@router.get("/api/v1/asyncapi.json", tags=["description"])
+@router.get("/api/v1/asyncapi.json", tags=["description"], dependencies=[KnownOnly])
 async def asyncapi() -> dict[str, Any]:
     """The websockets, described as AsyncAPI 3.0."""
     return describe()
@@ -55,6 +55,7 @@ async def asyncapi() -> dict[str, Any]:
 
 @router.get(
     "/metrics",
+    dependencies=[KnownOnly],
     response_class=PlainTextResponse,
     responses={200: {"content": {"text/plain": {"example": _METRICS}}}},
 )

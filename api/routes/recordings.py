@@ -13,7 +13,7 @@ from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel
 
-from api.deps import ForRecordings, parts
+from api.deps import ForRecordings, KnownOnly, parts
 from api.models import Page
 from api.paging import Cursor, Limit, following, place
 from api.problems import problem
@@ -97,6 +97,7 @@ async def recording_address(call_id: UUID, who: ForRecordings, request: Request)
 
 @router.get(
     "/recordings/{call_id}/sound",
+    dependencies=[KnownOnly],
     response_class=StreamingResponse,
     responses={
         200: {"content": {"audio/wav": {}}},

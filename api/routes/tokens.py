@@ -8,13 +8,13 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
 from api.auth import SCOPES
-from api.deps import Anyone, parts
+from api.deps import Anyone, KnownOnly, parts
 from api.models import SignIn, Token
 
 router = APIRouter(prefix="/api/v1", tags=["sign-in"])
 
 
-@router.post("/tokens", status_code=201)
+@router.post("/tokens", status_code=201, dependencies=[KnownOnly])
 async def sign_in(body: SignIn, request: Request) -> Token:
     """A bearer token for a login and its password."""
     address = request.client.host if request.client is not None else ""

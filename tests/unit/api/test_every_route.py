@@ -203,6 +203,20 @@ async def test_unknown_fields_are_refused(house: House) -> None:
             assert any(e["where"] == "body/surprise" for e in answer.json()["errors"]), path
 
 
+async def test_unknown_query_parameters_are_refused(house: House) -> None:
+    """A filter with a typing error must not answer with everything."""
+    for method, path, _ in operations(house):
+        if method == "GET":
+            given = {"signature": "x"} if path.endswith("/sound") else {}
+            answer = await house.http.get(
+                re.sub(r"\{[a-z_]+\}", NOBODYS, path),
+                params={**given, "campaing_id": "x"},
+                headers={"Authorization": f"Bearer {await house.token('admin')}"},
+            )
+            is_problem(answer, 422)
+            assert "campaing_id" in answer.json()["detail"], path
+
+
 async def test_unknown_paths_and_methods_are_problems(house: House) -> None:
     is_problem(await house.call("GET", "/nothing"), 404)
     is_problem(await house.call("PATCH", "/campaigns"), 405)
