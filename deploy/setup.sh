@@ -66,6 +66,23 @@ if [[ ! -x .venv/bin/python || $(cat .venv/dialer-lock 2>/dev/null) != "$lock" ]
     printf '%s' "$lock" >.venv/dialer-lock
 fi
 
+# --- Prometheus, unpacked and never installed: alerts are tried on the real thing ---------------------------
+if [[ ! -x .lab/prometheus/usr/bin/promtool ]]; then
+    command -v apt-get >/dev/null || die "needs Prometheus (no apt-get here: put its package's files in .lab/prometheus)"
+    say "fetching Prometheus"
+    rm -rf .lab/prometheus.new && mkdir -p .lab/prometheus.new/deb
+    fetch() { (cd .lab/prometheus.new/deb && apt-get -q download prometheus >&2); }
+    if ! fetch 2>/dev/null; then # the lists may be missing or old
+        as_root=()
+        ((EUID == 0)) || as_root=(sudo)
+        "${as_root[@]}" apt-get -q update >&2
+        fetch || die "the package 'prometheus' cannot be fetched from this machine's apt sources"
+    fi
+    dpkg-deb -x .lab/prometheus.new/deb/prometheus_*.deb .lab/prometheus.new
+    rm -r .lab/prometheus.new/deb
+    rm -rf .lab/prometheus && mv .lab/prometheus.new .lab/prometheus
+fi
+
 # --- a private Asterisk, and the lab's sounds -----------------------------------------------------------
 [[ ${DIALER_SETUP_NO_ASTERISK:-} ]] || .venv/bin/python -m tests.lab.tree >/dev/null
 say "ready"

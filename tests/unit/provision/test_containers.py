@@ -28,7 +28,9 @@ def _compose(name: str = "compose.yaml") -> dict[str, Any]:
     return loaded
 
 
-@pytest.mark.parametrize("command", [["hadolint", "Dockerfile"], ["yamllint", "--strict", *FILES]])
+@pytest.mark.parametrize(
+    "command", [["hadolint", "Dockerfile"], ["yamllint", "--strict", *FILES, "deploy"]]
+)
 def test_lint(command: list[str]) -> None:
     done = subprocess.run(
         [str(BIN / command[0]), *command[1:]], cwd=ROOT, capture_output=True, text=True, check=False
@@ -41,6 +43,23 @@ def test_ports_are_published_on_loopback_only(name: str) -> None:
     services = _compose(name)["services"]
     ports = [p for service in services.values() for p in service.get("ports", ())]
     assert ports and all(str(p).startswith("127.0.0.1:") for p in ports)
+
+
+def test_monitoring_is_a_profile_and_finds_its_files() -> None:
+    services = _compose()["services"]
+    scraped = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
+    (target,) = scraped["scrape_configs"][0]["static_configs"][0]["targets"]
+    assert target == "dialer:8080" and "dialer" in services
+    for name in ("prometheus", "grafana"):
+        assert services[name]["profiles"] == ["monitoring"]
+        assert re.search(r":v?\d+\.\d+\.\d+$", services[name]["image"]), "a version, not latest"
+        for volume in services[name]["volumes"]:
+            ours, _, mode = volume.partition(":")
+            if ours.startswith("./"):
+                assert (ROOT / ours).is_dir() and mode.endswith(":ro"), volume
+    mounted = [v.split(":")[1] for v in services["grafana"]["volumes"]]
+    told = (ROOT / "deploy/grafana/provisioning/dashboards/dialer.yml").read_text()
+    assert yaml.safe_load(told)["providers"][0]["options"]["path"] in mounted
 
 
 @pytest.mark.parametrize("name", FILES)
