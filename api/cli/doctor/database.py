@@ -220,6 +220,12 @@ async def _recordings(database: Database, clock: Clock) -> AsyncIterator[Finding
         )
     else:
         yield ok("recordings waiting", f"{count} on their way to storage")
+    if "damaged" in found:
+        yield note(
+            "recordings damaged",
+            f"{found['damaged'][0]} were not whole on their node",
+            "was the node's disk full? Look at `disk of node ...`",
+        )
     if "missing" in found:
         yield note(
             "recordings missing",

@@ -131,6 +131,12 @@ CASES: dict[str, tuple[list[dict[str, str]], dict[str, str], list[dict[str, str]
     "RecordingsWait": (
         [series("dialer_recordings_oldest_seconds", "4000x80")], ME,
         [series("dialer_recordings_oldest_seconds", "3000x80")]),
+    "WebhooksWait": (
+        [series("dialer_webhook_oldest_seconds", "4000x80")], ME,
+        [series("dialer_webhook_oldest_seconds", "3000x80")]),
+    "WebhookDisabled": (
+        [series("dialer_webhook_disabled", "1x80")], ME,
+        [series("dialer_webhook_disabled", "0x80")]),
     "RecordingsFail": (
         [series("dialer_recordings_failed_total", "0+4x80")], ME,
         [series("dialer_recordings_failed_total", "0x59 3x21")]),
