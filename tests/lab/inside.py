@@ -5,7 +5,7 @@ a loop that is blocked, a task that dies. Its agents run on the same loop, and s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
@@ -15,7 +15,17 @@ import uvicorn
 from api.runtime import Runtime, http_config, listen
 from api.settings import Settings
 from tests.lab.callcentre import CallCentre
+from tests.lab.dialers import LabDialer
 from tests.lab.process import until
+
+
+class _Inside(LabDialer):
+    """A dialer that is no process of its own."""
+
+    begin: Callable[[], Awaitable[None]]
+
+    async def start(self) -> None:
+        await self.begin()
 
 
 class InsideCentre(CallCentre):
@@ -25,7 +35,16 @@ class InsideCentre(CallCentre):
     _server: uvicorn.Server
     _serving: asyncio.Task[None]
 
-    async def start_dialer(self) -> None:
+    def _new_dialer(self, port: int) -> LabDialer:
+        made = _Inside(
+            "dialer", host=self.host, port=port, folder=self.folder,
+            settings=lambda port: self.settings(port=port),
+        )  # fmt: skip
+        made.begin = self._begin
+        self.dialers.append(made)
+        return made
+
+    async def _begin(self) -> None:
         with patch.dict("os.environ", self.settings()):
             settings = Settings()
         self.runtime = Runtime(settings)
