@@ -52,6 +52,7 @@ class Hopper:
         self._mine: dict[UUID, tuple[float, ClaimedLead]] = {}  # agent -> their own callback
         self._rate: dict[UUID, float] = {}  # leads taken per second, smoothed
         self._ask_again: dict[UUID, float] = {}  # campaigns that came up short, monotonic
+        self._asked_own: dict[UUID, tuple[float, frozenset[UUID]]] = {}  # when, for which agents
         self._held: set[UUID] = set()
         self._uncertain = False  # a claim failed: some leads may be ours without our knowing
 
@@ -151,8 +152,12 @@ class Hopper:
     async def fill_own(self, campaign_id: UUID, agents: Collection[UUID]) -> int:
         """Claim due callbacks that these agents promised, one for each who has none here."""
         lacking = [agent_id for agent_id in agents if agent_id not in self._mine]
-        if not lacking:
+        # Promised callbacks are due at some minute: who was asked for just now need not be again.
+        asked, whom = self._asked_own.get(campaign_id, (0.0, frozenset()))
+        soon = self._clock.monotonic() < asked + self._settings.empty_poll
+        if not lacking or (soon and whom.issuperset(lacking)):
             return 0
+        self._asked_own[campaign_id] = self._clock.monotonic(), frozenset(lacking)
         leads = await self._claim(campaign_id, len(lacking), lacking)
         now = self._clock.monotonic()
         for lead in leads:
@@ -179,6 +184,7 @@ class Hopper:
     def poke(self, campaign_id: UUID) -> None:
         """New leads were loaded: ask the database at once."""
         self._ask_again.pop(campaign_id, None)
+        self._asked_own.pop(campaign_id, None)
 
     # -- back
 

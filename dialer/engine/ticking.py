@@ -81,7 +81,7 @@ class Ticker:
         self._wake = asyncio.Event()
         self._fill = asyncio.Event()
         self._last = clock.monotonic()
-        self._placed: dict[UUID, deque[float]] = {}
+        self._placed: dict[UUID, deque[tuple[float, int]]] = {}  # (when, how many) in a tick
         self.ticks = 0
 
     def wake(self) -> None:
@@ -219,15 +219,16 @@ class Ticker:
     def _note(self, campaign: Campaign, taken: int, elapsed: float, now: float) -> None:
         self._hopper.note_rate(campaign.id, taken, elapsed)
         placed = self._placed.setdefault(campaign.id, deque())
-        placed.extend([now] * taken)
-        while placed and placed[0] < now - 60.0:
+        if taken:
+            placed.append((now, taken))
+        while placed and placed[0][0] < now - 60.0:
             placed.popleft()
 
     def per_minute(self) -> dict[UUID, int]:
         """Calls placed in the last minute, by campaign."""
         horizon = self._clock.monotonic() - 60.0
         return {
-            campaign_id: sum(1 for at in placed if at >= horizon)
+            campaign_id: sum(taken for at, taken in placed if at >= horizon)
             for campaign_id, placed in self._placed.items()
         }
 

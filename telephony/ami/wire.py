@@ -70,6 +70,7 @@ class Wire(AMIProtocol):  # type: ignore[misc]  # panoramisk has no types
         self._pending: dict[str, asyncio.Future[list[Message]]] = {}
         self._lists: dict[str, list[Message]] = {}
         self._lost = False
+        self._unwritten = b""  # what leaves in the loop's next turn
         self.banner = asyncio.get_running_loop().create_future()
         self.dropped = 0
         self.failed_handlers = 0
@@ -157,8 +158,11 @@ class Wire(AMIProtocol):  # type: ignore[misc]  # panoramisk has no types
 
     # -- actions ----------------------------------------------------------------------------------
 
-    def post(self, name: str, action_id: str, fields: Mapping[str, Value]) -> None:
-        """Write an action now; raises NotSent when it certainly did not leave."""
+    def post(
+        self, name: str, action_id: str, fields: Mapping[str, Value], *, at_once: bool = False
+    ) -> None:
+        """Write an action in the loop's next turn, together with others of this one, or `at_once`;
+        raises NotSent when it certainly did not leave."""
         if self._lost or self.transport is None or self.transport.is_closing():
             raise NotSent("the AMI link is down")
         action = Action(
@@ -168,16 +172,27 @@ class Wire(AMIProtocol):  # type: ignore[misc]  # panoramisk has no types
                 **{key: clean(key, value) for key, value in fields.items()},
             }
         )
-        self.transport.write(str(action).encode("utf-8"))
+        if not self._unwritten and not at_once:
+            asyncio.get_running_loop().call_soon(self._write)
+        self._unwritten += str(action).encode("utf-8")
+        if at_once:
+            self._write()
 
-    def begin(self, name: str, action_id: str, fields: Mapping[str, Value]) -> Begun:
-        """Write an action now; its response is waited for with `answer`. Raises NotSent."""
+    def _write(self) -> None:
+        data, self._unwritten = self._unwritten, b""
+        if data and self.transport is not None and not self._lost:
+            self.transport.write(data)
+
+    def begin(
+        self, name: str, action_id: str, fields: Mapping[str, Value], *, at_once: bool = True
+    ) -> Begun:
+        """Write an action; its response is waited for with `answer`. Raises NotSent."""
         if action_id in self._pending:
             raise NotSent(f"action id {action_id} is in use")
         future: asyncio.Future[list[Message]] = asyncio.get_running_loop().create_future()
         self._pending[action_id] = future
         try:
-            self.post(name, action_id, fields)
+            self.post(name, action_id, fields, at_once=at_once)
         except BaseException:
             self._pending.pop(action_id, None)
             raise
@@ -204,7 +219,8 @@ class Wire(AMIProtocol):  # type: ignore[misc]  # panoramisk has no types
         self, name: str, action_id: str, fields: Mapping[str, Value], *, timeout: float
     ) -> list[Message]:
         """Write an action and wait for its response; raises NotSent or Unanswered."""
-        return await self.answer(self.begin(name, action_id, fields), timeout=timeout)
+        begun = self.begin(name, action_id, fields, at_once=False)
+        return await self.answer(begun, timeout=timeout)
 
     def close(self, reason: str = "closed") -> None:
         """End the connection; all that waits fails as unanswered. Idempotent."""

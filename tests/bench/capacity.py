@@ -30,7 +30,8 @@ NAME = "capacity"
 RATES = rungs(100, 1600, growth=1.08)
 START = 16  # the first rate tried: some 340 calls/s
 TRIALS = 8
-WARM_UP, SECONDS, AFTER = 1.5, 4.0, 2.0
+_FIRST = "public"
+WARM_UP, SECONDS, AFTER = 2.5, 4.0, 2.0
 SHARE, LATE = 0.98, 0.05  # of the rate; s
 TWIN_RATES = (1000, 1500, 2000, 2500, 3000)
 TWIN_AGENTS = 1000
@@ -57,9 +58,9 @@ class Ladder(CallCentre):
     def __init__(self, *, rates: list[int], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.rates = rates
-        trunks = [TrunkAccount("public", self.trunk_host, self.trunk_port)]
+        trunks = [TrunkAccount(_FIRST, self.trunk_host, self.trunk_port)]
         trunks += [TrunkAccount(trunk(r), self.trunk_host, self.trunk_port) for r in rates]
-        self.asterisk = LabAsterisk("ast1", trunks=trunks, folder=self.folder / "ast1")
+        self.nodes = [LabAsterisk("ast1", trunks=trunks, folder=self.folder / "ast1")]
         self.ami_port = self.asterisk.ami_port
 
     def settings(self, *, port: int = 0) -> dict[str, str]:
