@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -394,12 +394,13 @@ def spare_the_collector() -> None:
     gc.set_threshold(1_000, 10, 100)
 
 
-async def serve(settings: Settings) -> int:
-    """Run until SIGINT or SIGTERM; returns the exit code."""
+async def serve(settings: Settings, *, make: Callable[[Settings], Runtime] = Runtime) -> int:
+    """Run until SIGINT or SIGTERM; returns the exit code. `make`: for a process with other parts,
+    such as a switch in memory."""
     configure_logs(settings)
     listening = listen(settings.host, settings.port)
     await asyncio.to_thread(upgrade, settings.database_url)
-    runtime = Runtime(settings)
+    runtime = make(settings)
     await runtime.start()
     config = http_config(
         runtime.app, host=settings.host, port=settings.port, proxies=settings.proxies

@@ -7,12 +7,13 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 
-from tests.bench import bridge, capacity, originate
+from tests.bench import bridge, capacity, originate, sockets
 
 BENCHES: Mapping[str, Callable[[], Awaitable[bool]]] = {
     "originate": originate.run,
     "bridge": bridge.run,
     "capacity": capacity.run,
+    "websockets": sockets.run,
 }
 
 
