@@ -13,6 +13,7 @@ help:
 	@echo "make test-full  the long tests too"
 	@echo "make bench [NAME=originate]   measurements, one JSON object a line"
 	@echo "make audit      the dependencies: lock files whole, known vulnerabilities"
+	@echo "make bench NAME=soak [MINUTES=60] [RATE=150]   does anything grow or drift?"
 	@echo "make lint | setup | clean"
 
 setup:
@@ -37,7 +38,7 @@ test-full: setup lint
 	@echo "make test-full: all good"
 
 bench: setup
-	@exec $(PYTHON) -m tests.bench $(NAME)
+	@MINUTES=$(MINUTES) RATE=$(RATE) exec $(PYTHON) -m tests.bench $(NAME)
 
 # 3: vulnerability data cannot be reached from here; nothing is known then.
 audit:

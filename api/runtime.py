@@ -17,7 +17,7 @@ from uuid import UUID
 
 import structlog
 import uvicorn
-from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 
 from api.app import Deps, create_app
 from api.auth import Auth
@@ -139,6 +139,7 @@ class Runtime:
         )
         self.registry.register(JobMetrics(self.mover))
         ProcessCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
         self.readiness = Readiness(
             database=self.database,
             bus=self.bus,

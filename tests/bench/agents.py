@@ -1,8 +1,8 @@
 """Agents' screens in a process of their own: when did each pop arrive, and what did it say?
 
-Reads a JSON line `{"address", "talk", "agents": [[name, token], ...]}`, prints `ready` once all are
-signed in and ready, and at the end of its input one JSON list of `[at, agent, call id, number]`,
-`at` being the monotonic second (one clock for all processes of a machine) of the read.
+Reads a JSON line `{"address", "talk", "wrap", "agents": [[name, token], ...]}`, prints `ready` once
+all are signed in and ready, and at the end of its input one JSON list of `[at, agent, call id,
+number]`, `at` being the monotonic second (one clock for all processes of a machine) of the read.
 """
 
 from __future__ import annotations
@@ -18,7 +18,13 @@ async def main() -> None:
     loop = asyncio.get_running_loop()
     given = json.loads(await loop.run_in_executor(None, sys.stdin.readline))
     agents = [
-        LabAgent(given["address"], token, name=name, talk=tuple(given["talk"]), wrap=(0.01, 0.02))
+        LabAgent(
+            given["address"],
+            token,
+            name=name,
+            talk=tuple(given["talk"]),
+            wrap=tuple(given.get("wrap", (0.01, 0.02))),
+        )
         for name, token in given["agents"]
     ]
     await asyncio.gather(*(agent.start() for agent in agents))
