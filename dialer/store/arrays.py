@@ -7,12 +7,14 @@ SQLite has no arrays: there a list is a list, and rows go one by one.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+_Query = TypeVar("_Query")
 
 
 def is_postgres(connection: AsyncConnection) -> bool:
@@ -26,6 +28,22 @@ def among(
     if not is_postgres(connection):
         return column.in_(list(values))
     return column == sa.any_(sa.literal(list(values), postgresql.ARRAY(column.type)))
+
+
+def either(
+    make: Callable[[Callable[[sa.ColumnElement[Any], str], sa.ColumnElement[bool]]], _Query],
+) -> Callable[[AsyncConnection], _Query]:
+    """A statement that is made once for each database: `make` gets a function that says "this
+    column is one of the list in this parameter"."""
+
+    def one_of(column: sa.ColumnElement[Any], name: str) -> sa.ColumnElement[bool]:
+        return column.in_(sa.bindparam(name, type_=column.type, expanding=True))
+
+    def one_of_array(column: sa.ColumnElement[Any], name: str) -> sa.ColumnElement[bool]:
+        return column == sa.any_(sa.bindparam(name, type_=postgresql.ARRAY(column.type)))
+
+    rows, arrays = make(one_of), make(one_of_array)
+    return lambda connection: arrays if is_postgres(connection) else rows
 
 
 class ArrayRows:

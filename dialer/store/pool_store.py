@@ -32,7 +32,7 @@ from dialer.domain.work import (
 )
 from dialer.store import admin, claims, ledger, outbox, writes
 from dialer.store import schema as t
-from dialer.store.arrays import among
+from dialer.store.arrays import either
 from dialer.store.database import Database, in_trouble
 from dialer.store.leads import NewLead, insert_leads
 from dialer.store.settings_codec import load_dispositions, load_settings
@@ -42,6 +42,19 @@ _OWNED = sa.select(t.pool_lease.c.epoch, t.pool_lease.c.owner).where(
     t.pool_lease.c.pool_id == sa.bindparam("pool", type_=sa.Uuid)
 )
 _OWNED_HELD = _OWNED.with_for_update(read=True)
+_DIALING = either(
+    lambda one_of: (
+        sa.update(t.lead)
+        .where(one_of(t.lead.c.id, "leads"), t.lead.c.state == LeadState.HOPPER.value)
+        .values(state=LeadState.DIALING.value)
+    )
+)
+_LISTED = either(
+    lambda one_of: sa.select(t.do_not_call.c.number).where(
+        t.do_not_call.c.client_id == sa.bindparam("client", type_=sa.Uuid),
+        one_of(t.do_not_call.c.number, "numbers"),
+    )
+)
 _WAITING = frozenset({LeadState.NEW, LeadState.RETRY, LeadState.CALLBACK})
 _NEAR = timedelta(minutes=10)  # an attempt's id is made when it is intended
 
@@ -334,16 +347,10 @@ class SqlPoolStore:
         self, client_id: UUID, numbers: Sequence[str]
     ) -> frozenset[str]:
         async with self._db.read() as connection:
-            return frozenset(
-                (
-                    await connection.execute(
-                        sa.select(t.do_not_call.c.number).where(
-                            t.do_not_call.c.client_id == client_id,
-                            among(connection, t.do_not_call.c.number, numbers),
-                        )
-                    )
-                ).scalars()
+            found = await connection.execute(
+                _LISTED(connection), {"client": client_id, "numbers": list(numbers)}
             )
+            return frozenset(found.scalars())
 
     # -- attempts
 
@@ -351,12 +358,7 @@ class SqlPoolStore:
         async with self._db.begin() as connection:
             await self._owned(connection, lease)
             moved = await connection.execute(
-                sa.update(t.lead)
-                .where(
-                    among(connection, t.lead.c.id, [a.lead_id for a in attempts]),
-                    t.lead.c.state == LeadState.HOPPER.value,
-                )
-                .values(state=LeadState.DIALING.value)
+                _DIALING(connection), {"leads": [a.lead_id for a in attempts]}
             )
             if moved.rowcount != len(attempts):
                 raise Conflict("a lead left the hopper meanwhile; nothing was committed")

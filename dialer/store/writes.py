@@ -25,7 +25,7 @@ from dialer.domain.work import (
     Write,
 )
 from dialer.store import schema as t
-from dialer.store.arrays import ArrayRows, among, is_postgres
+from dialer.store.arrays import ArrayRows, either, is_postgres
 
 _FIELDS = (
     "sent_at", "ringing_at", "answered_at", "connected_at", "ended_at", "outcome", "agent_id",
@@ -96,6 +96,17 @@ _MOVE_ALL = (
         t.lead.c.state == sa.func.coalesce(_MOVES.c["came_from"], t.lead.c.state),
     )
     .values({n: _MOVES.c[n] for n in ("state", "next_at", "reason", "callback_agent")})
+)
+#: Whoever of these leads is out of hopper and dialing now.
+_RELEASE = either(
+    lambda one_of: sa.delete(t.reservation).where(
+        one_of(t.reservation.c.lead_id, "free"),
+        t.reservation.c.lead_id.in_(
+            sa.select(t.lead.c.id).where(
+                one_of(t.lead.c.id, "free"), t.lead.c.state.not_in([s.value for s in _HELD])
+            )
+        ),
+    )
 )
 
 
@@ -173,16 +184,7 @@ async def _move(connection: AsyncConnection, moves: Sequence[LeadMove]) -> None:
         await connection.execute(_MOVE, rows)
     free = [move.lead_id for move in last.values() if move.state not in _HELD]
     if free:  # whoever is out of hopper and dialing now holds nobody any more
-        out = sa.select(t.lead.c.id).where(
-            among(connection, t.lead.c.id, free),
-            t.lead.c.state.not_in([s.value for s in _HELD]),
-        )
-        await connection.execute(
-            sa.delete(t.reservation).where(
-                among(connection, t.reservation.c.lead_id, free),
-                t.reservation.c.lead_id.in_(out),
-            )
-        )
+        await connection.execute(_RELEASE(connection), {"free": free})
 
 
 async def _conversations(connection: AsyncConnection, writes: Sequence[Conversation]) -> None:
