@@ -11,7 +11,7 @@ from tests.bench.capacity import Log, Trial, between, sustained
 from tests.bench.ladder import climb, rungs
 from tests.bench.originate import Reading
 from tests.bench.soak import between as minute
-from tests.bench.soak import metrics, slope
+from tests.bench.soak import compared, metrics, slope
 from tests.bench.twin import public
 
 pytestmark = pytest.mark.unit
@@ -89,6 +89,13 @@ def test_a_fitted_line_tells_a_rise_from_noise() -> None:
     assert slope([(0.0, 10.0), (1.0, 12.0), (2.0, 14.0)]) == pytest.approx(2.0)
     assert slope([(0.0, 10.0), (1.0, 11.0), (2.0, 10.0)]) == pytest.approx(0.0)
     assert slope([(1.0, 5.0)]) == 0.0
+
+
+def test_records_and_calls_are_compared_both_ways() -> None:
+    records = {"1": "busy", "2": "expired", "3": "failed", "4": "busy"}
+    assert compared(records, {"1", "4"}) == ({}, {})
+    assert compared(records, {"1", "4", "2", "5"}) == ({"expired": 1, "not recorded": 1}, {})
+    assert compared(records, {"1"}) == ({}, {"busy": 1})
 
 
 def test_metrics_are_read_with_their_labels() -> None:
