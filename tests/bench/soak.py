@@ -321,6 +321,10 @@ async def run() -> bool:
     with LabPostgres(sync=True) as postgres:
         say("starting Asterisk, SIPp, PostgreSQL and the dialer")
         async with CallCentre(
-            agents=0, database=postgres.database(), calls_per_second=RATE, lines=1000
+            agents=0,
+            database=postgres.database(),
+            calls_per_second=RATE,
+            lines=1000,
+            environment={"DIALER_LEASE_SECONDS": "10"},  # the product's own
         ) as centre:
             return await Soak(centre, postgres).run()
