@@ -46,12 +46,15 @@ async def settled(
     seen: dict[str, Any] = {}
 
     async def quiet() -> bool:
-        figures = await centre.post(f"/campaigns/{campaign}/figures", method="GET")
-        pools = (await centre.post("/live", method="GET"))["pools"]
+        await asyncio.sleep(0.3)
+        try:
+            figures = await centre.post(f"/campaigns/{campaign}/figures", method="GET")
+            pools = (await centre.post("/live", method="GET"))["pools"]
+        except RuntimeError:
+            return False  # nobody owns the pool at the moment, or the store is away
         seen.update(leads=figures["leads"], outcomes=figures["outcomes"])
         seen["pools"] = [(p["agents"], p["calls"], p["trunks"], p["nodes"]) for p in pools]
         seen["campaigns"] = [(c["reason"], c["decision"]) for p in pools for c in p["campaigns"]]
-        await asyncio.sleep(0.3)
         return (
             set(figures["leads"]) <= _FINAL
             and not figures["outcomes"].get("open")
@@ -90,8 +93,11 @@ async def promises_kept(
         truth = centre.public.truth()
         if not died:
             truth = await centre.public.truth_of(len(truth), timeout=60, ended=True)
-    unknown = same_story_after_a_crash(calls, truth, window=window, cut_off=bool(died))
     found = evidence.Evidence(centre.cel, calls)
+    by_us = [call_id for call_id, channel in found.called.items() if channel.ended_by_us]
+    unknown = same_story_after_a_crash(
+        calls, truth, window=window, cut_off=bool(died), ended_by_us=frozenset(by_us)
+    )
     found.check(window=window, lost_nodes=bool(died))
     leads = [row for row in await centre.rows("lead") if str(row["campaign_id"]) == campaign]
     told = Told(calls, Counter(c["outcome"] for c in calls), unknown, found.channels, leads)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -63,6 +64,30 @@ def test_what_does_not_agree_is_seen(calls: list[dict[str, Any]], truth: list[Pu
         same_story(calls, truth)
     with pytest.raises(AssertionError):
         same_story_after_a_crash(calls, truth)
+
+
+def test_byes_that_cross_are_judged_by_asterisk_too() -> None:
+    by_agent = met(1, outcome="ended_by_agent")
+    same_story_after_a_crash([by_agent], [TALK], ended_by_us={"c1"})
+    with pytest.raises(AssertionError):
+        same_story_after_a_crash([by_agent], [TALK], ended_by_us={"c2"})
+
+
+@pytest.mark.parametrize(("outcome", "rang", "fine"), [
+    ("cancelled", 0.1, True), ("cancelled", 4.0, False),
+    ("no_answer", 0.1, True), ("no_answer", 4.0, True), ("busy", 0.1, False),
+])  # fmt: skip
+def test_one_that_was_put_down_at_once_was_cancelled(outcome: str, rang: float, fine: bool) -> None:
+    seen = PublicCall("s", "+1", 1.0, ["CANCELLED"], 1.0 + rang)
+    with contextlib.nullcontext() if fine else pytest.raises(AssertionError):
+        same_story([record(1, outcome)], [seen])
+
+
+def test_an_invite_to_which_nothing_was_said_is_congestion() -> None:
+    silent = PublicCall("s", "+1", 1.0)
+    same_story([record(1, "congestion")], [silent])
+    with pytest.raises(AssertionError):
+        same_story([record(1, "no_answer")], [silent])
 
 
 def test_an_unknown_one_may_have_been_called_or_not() -> None:
