@@ -110,9 +110,9 @@ def _sessions(pool: Pool) -> list[Session]:
         agent, state = posted.topic[6:], posted.data["state"]
         told = posted.data["since"]
         at = datetime.fromisoformat(told) if told else posted.at
-        if (old := doubtful.pop(agent, None)) is not None:
+        if told and (old := doubtful.pop(agent, None)) is not None:
             unless_told = "" if agent in begun else old.session
-            if told and first.get((agent, at), unless_told) == old.session:
+            if first.get((agent, at), unless_told) == old.session:
                 begun[agent] = old.since  # the sign-out was lost, and a sign-in after it, too
                 crashed.pop(agent, None)
             else:
