@@ -270,6 +270,7 @@ async def test_orphaned_calls_are_hung_up_and_no_other(ward: Ward) -> None:
             await ami.ask("Hangup", Channel=key)
 
 
+@pytest.mark.full
 async def test_the_exit_code_says_whether_a_problem_is_left(tmp_path: Path) -> None:
     code, out, _ = await dialer(tmp_path, "doctor", DIALER_DISK_FREE="0")
     assert code == 1
