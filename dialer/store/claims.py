@@ -25,6 +25,10 @@ Row = Any  # a result row; its columns are those selected here
 _HISTORY = timedelta(days=31)
 #: Due callbacks first, then due retries, then new ones in list order.
 _ORDER = (LeadState.CALLBACK, LeadState.RETRY, LeadState.NEW)
+_FREE = frozenset(o.value for o in FREE_OUTCOMES)
+_MACHINE = frozenset({Outcome.MACHINE.value})
+_SPOKE = frozenset({Outcome.ENDED_BY_AGENT.value, Outcome.ENDED_BY_CUSTOMER.value})
+_STATES = frozenset(s.value for s in LeadState)
 _COLUMNS = (
     t.lead.c.id,
     t.lead.c.client_id,
@@ -280,18 +284,20 @@ async def outcome_counts(
 
 def was(reason: str) -> LeadState:
     """What a claimed lead was before, from its reason."""
-    return LeadState(reason) if reason in {s.value for s in LeadState} else LeadState.RETRY
+    return LeadState(reason) if reason in _STATES else LeadState.RETRY
 
 
 def attempts_of(counts: Mapping[str, int]) -> int:
     """Attempts that count against the campaign's limit."""
-    free = {o.value for o in FREE_OUTCOMES}
-    return sum(n for outcome, n in counts.items() if outcome not in free)
+    return sum(n for outcome, n in counts.items() if outcome not in _FREE)
 
 
 def _history(person: Sequence[Row], number: Sequence[Row], *, blocked: bool) -> ContactHistory:
-    def last(*outcomes: Outcome) -> datetime | None:
-        names = {o.value for o in outcomes}
+    listed = ("number:client",) if blocked else ()
+    if not person and not number:  # most people of a list were never called
+        return ContactHistory(do_not_call=listed)
+
+    def last(names: Collection[str]) -> datetime | None:
         return next((r.intended_at for r in person if r.outcome in names), None)
 
     return ContactHistory(
@@ -307,9 +313,9 @@ def _history(person: Sequence[Row], number: Sequence[Row], *, blocked: bool) -> 
             ),
             None,
         ),
-        last_machine=last(Outcome.MACHINE),
-        last_conversation=last(Outcome.ENDED_BY_AGENT, Outcome.ENDED_BY_CUSTOMER),
-        do_not_call=("number:client",) if blocked else (),
+        last_machine=last(_MACHINE),
+        last_conversation=last(_SPOKE),
+        do_not_call=listed,
     )
 
 
