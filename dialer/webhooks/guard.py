@@ -102,16 +102,33 @@ def take_apart(text: str) -> Target:
 
 
 class Resolver:
-    """The system's resolver, in threads of its own: a dead name server must hold up nobody else."""
+    """The system's resolver, in threads of its own: a dead name server must hold up nobody else.
 
-    def __init__(self, *, threads: int = 4) -> None:
+    A look-up cannot be ended, only left alone. Whoever asks for a name that is being looked up
+    shares the answer, so that one dead name takes one thread, however often it is asked for.
+    """
+
+    def __init__(
+        self, *, threads: int = 8, look_up: Callable[[str, int], list[str]] | None = None
+    ) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="webhook-names")
+        self._look_up = look_up or _look_up
+        self._under_way: dict[tuple[str, int], asyncio.Future[list[str]]] = {}
 
     async def __call__(self, host: str, port: int) -> Sequence[Address]:
-        found = await asyncio.get_running_loop().run_in_executor(
-            self._threads, _look_up, host, port
-        )
-        return [parsed(text) for text in dict.fromkeys(found)]
+        key = (host, port)
+        asked = self._under_way.get(key)
+        if asked is None:
+            loop = asyncio.get_running_loop()
+            asked = loop.run_in_executor(self._threads, self._look_up, host, port)
+            self._under_way[key] = asked
+            asked.add_done_callback(lambda done: self._known(key, done))
+        return [parsed(text) for text in dict.fromkeys(await asyncio.shield(asked))]
+
+    def _known(self, key: tuple[str, int], done: asyncio.Future[list[str]]) -> None:
+        self._under_way.pop(key, None)
+        if not done.cancelled():
+            done.exception()  # whoever asked may have gone meanwhile
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)

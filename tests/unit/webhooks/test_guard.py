@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from ipaddress import IPv4Network, ip_address
 
@@ -144,3 +145,33 @@ async def test_a_name_server_that_does_not_answer_is_not_waited_for() -> None:
 
     with pytest.raises(Refused):
         await Guard(Policy(resolve_seconds=0.01), silent).check("https://a.example/")
+
+
+async def test_a_dead_name_takes_one_thread_and_holds_up_no_other() -> None:
+    dead, asked = threading.Event(), list[str]()
+
+    def look_up(host: str, port: int) -> list[str]:
+        asked.append(host)
+        if host == "dead.example":
+            dead.wait(30)
+            raise OSError("no such name")
+        return ["8.8.8.8"]
+
+    resolver = Resolver(threads=2, look_up=look_up)
+    guard = Guard(Policy(resolve_seconds=0.05), resolver)
+    try:
+        for _ in range(4):
+            with pytest.raises(Refused):
+                await guard.check("https://dead.example/")
+        slow = Guard(Policy(resolve_seconds=30), resolver)
+        _, addresses = await slow.check("https://a.example/")
+        assert addresses == [ip_address("8.8.8.8")]
+        assert asked.count("dead.example") == 1
+        waiting = asyncio.create_task(slow.check("https://dead.example/"))
+        await asyncio.sleep(0)
+        dead.set()
+        with pytest.raises(Refused):
+            await waiting
+    finally:
+        dead.set()
+        resolver.close()
