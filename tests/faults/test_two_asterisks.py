@@ -66,6 +66,8 @@ async def test_one_of_two_asterisk_nodes_is_away(how: str, away: float) -> None:
             injected("Asterisk, one of two: kill -9")
         else:
             node.freeze()
+            if away > STUCK / 2:  # SIPp waits for its answers no longer than some seconds
+                died.append((node.name, time.time()))
             injected("Asterisk, one of two: SIGSTOP")
         gone = asyncio.get_running_loop().time()
         # The other node's agents go on.

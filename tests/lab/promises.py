@@ -101,7 +101,8 @@ async def promises_kept(
     found.check(window=window, lost_nodes=bool(died))
     leads = [row for row in await centre.rows("lead") if str(row["campaign_id"]) == campaign]
     told = Told(calls, Counter(c["outcome"] for c in calls), unknown, found.channels, leads)
-    attempts = [_attempt(row) for row in await centre.rows("attempt")]
+    rows = await centre.rows("attempt")
+    attempts = [_attempt(row) for row in rows]
     attempts = [a for a in attempts if a.campaign == campaign]
     agents = {str(row["endpoint"]): row["id"].hex for row in await centre.rows("agent")}
     by_number = {str(row["number"]): str(row["id"]) for row in leads}
@@ -109,7 +110,7 @@ async def promises_kept(
     hold(
         records.Evidence(
             attempts=attempts,
-            calls=_calls(found, {a.id: a.number for a in attempts}, _ends(found, calls, died)),
+            calls=_calls(found, {a.id: a.number for a in attempts}, _ends(found, rows, died)),
             leads=[
                 records.Lead(str(r["id"]), str(r["client_id"]), r["number"], r["state"])
                 for r in leads
@@ -197,16 +198,17 @@ def _maybe(second: float) -> datetime | None:
 
 
 def _ends(
-    found: evidence.Evidence, calls: Sequence[Mapping[str, Any]], died: Sequence[tuple[str, float]]
+    found: evidence.Evidence, rows: Sequence[Mapping[str, Any]], died: Sequence[tuple[str, float]]
 ) -> dict[str, float]:
     """When calls ended that were up on a node as it died."""
     at: dict[str, float] = {}
-    for call in calls:
-        channel = found.channels.get(call["id"])
+    for row in rows:
+        call_id = str(row["id"])
+        channel = found.channels.get(call_id)
         if channel is not None and not channel.ended:
-            deaths = [t for node, t in died if node == call["node"] and t >= channel.started]
+            deaths = [t for node, t in died if node == row["node"] and t >= channel.started]
             if deaths:
-                at[call["id"]] = min(deaths)
+                at[call_id] = min(deaths)
     return at
 
 
