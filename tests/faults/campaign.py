@@ -8,7 +8,7 @@ import os
 import random
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +20,8 @@ from tests.e2e.test_campaign import MIX
 from tests.lab.callcentre import CallCentre
 from tests.lab.diligent import DiligentAgent
 from tests.lab.faulty_link import FaultyLink
-from tests.lab.promises import settled
+from tests.lab.process import until
+from tests.lab.promises import Told, promises_kept, settled
 from tests.lab.scenario import DELAYS as DELAY
 from tests.lab.scenario import number
 
@@ -140,21 +141,18 @@ async def running(
         )
         if first:
             await run.load(first)
-        for index in range(agents):
-            login = f"agent{index + 1}"
-            token = await centre.make_agent(login, [campaign])
-            centre.agents.append(
-                DiligentAgent(centre.address, token, name=login, talk=talk, wrap=wrap)
-            )
-        await asyncio.gather(*(agent.start() for agent in centre.agents))
+        await centre.add_agents(
+            [campaign], kind=DiligentAgent, addresses=centre.addresses, talk=talk, wrap=wrap
+        )
         if start:
             await centre.post(f"/campaigns/{campaign}/start")
         feeder = asyncio.create_task(run.feed(), name="feeder")
         try:
             yield run
         except BaseException:
-            if centre.dialer is not None:
-                print(f"\nthe dialer's last words:\n{centre.dialer.tail(25)}")
+            for child in (centre.dialer, *centre.others):
+                if child is not None:
+                    print(f"\nlast words of the {child.name}:\n{child.tail(25)}")
             _keep(centre)
             raise
         finally:
@@ -163,16 +161,48 @@ async def running(
             await asyncio.gather(feeder, return_exceptions=True)
 
 
+def talking(centre: CallCentre) -> set[str]:
+    """The calls of the agents who speak with somebody."""
+    return {agent.call_id for agent in centre.agents if agent.state == "on_call"}
+
+
+async def in_the_middle(run: Running, called: int, *, least: int = 2) -> None:
+    """Wait for so many more calls, and at least so many conversations at one time."""
+    wanted = run.called + called
+    await until(
+        lambda: run.called >= wanted and len(talking(run.centre)) >= least,
+        timeout=90,
+        what="conversations in the middle of the list",
+    )
+
+
+async def end(
+    run: Running, *, crashed: bool = False, died: Sequence[tuple[str, float]] = ()
+) -> Told:
+    """Let the list run out, and have the promises judged."""
+    run.feeding = False
+    await settled(run.centre, run.campaign, timeout=120)
+    return await promises_kept(
+        run.centre, run.campaign, run.given, max_attempts=MOST, delays=DELAYS, crashed=crashed,
+        died=died,
+    )  # fmt: skip
+
+
 def _keep(centre: CallCentre) -> None:
     """What a failed run wrote, for whoever looks into it: to $DIALER_LAB_KEEP, if that is set."""
     folder = os.environ.get("DIALER_LAB_KEEP")
     if folder is None:
         return
     kept = Path(tempfile.mkdtemp(prefix="failed-", dir=folder))
-    for name in ("dialer.log", "dialer.db", "dialer.db-wal", "ast1/log/cel-custom/dialer.csv"):
+    cel = "log/cel-custom/dialer.csv"
+    logs = [f"{d.name}.log" for d in centre.dialers]
+    for name in (*logs, "dialer.db", "dialer.db-wal", f"ast1/{cel}", f"ast2/{cel}"):
         if (path := centre.folder / name).exists():
-            shutil.copy(path, kept)
+            shutil.copy(path, kept / name.replace("/", "-"))
     shutil.copy(centre.public.log, kept)
 
 
-__all__ = ["DELAYS", "MOST", "RETRIES", "Running", "running", "settled"]
+__all__ = [
+    "DELAYS", "MOST", "RETRIES", "Running", "end", "in_the_middle", "running", "settled",
+    "talking",
+]  # fmt: skip
