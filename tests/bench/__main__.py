@@ -7,13 +7,14 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 
-from tests.bench import bridge, capacity, originate, soak, sockets
+from tests.bench import bridge, capacity, originate, soak, sockets, webhooks
 
 BENCHES: Mapping[str, Callable[[], Awaitable[bool]]] = {
     "originate": originate.run,
     "bridge": bridge.run,
     "capacity": capacity.run,
     "websockets": sockets.run,
+    "webhooks": webhooks.run,
     "soak": soak.run,
 }
 
