@@ -192,6 +192,22 @@ async def test_a_node_goes_down_and_the_other_takes_over_new_calls() -> None:
     check(pool)
 
 
+async def test_an_agent_whose_own_node_is_away_signs_in_at_another() -> None:
+    pool = Pool(nodes=("n1", "n2"))
+    agent = pool.agent(pool.campaign(), node="n1")
+    await pool.start()
+    pool.nodes["n1"].crash()
+    await pool.sign_in(agent)
+    assert pool.person(agent).leg_node == "n2"
+    await pool.does(agent, "sign_out")
+    pool.nodes["n1"].boot()
+    await pool.until(lambda: not pool.process.board.down())
+    await pool.sign_in(agent)
+    assert pool.person(agent).leg_node == "n1"
+    await pool.stop()
+    check(pool)
+
+
 async def test_waiting_agents_of_a_node_that_stays_away_are_called_from_another() -> None:
     pool = Pool(nodes=("n1", "n2"))
     campaign = pool.campaign()
