@@ -28,6 +28,7 @@ _DEMO = (str(_ROOT / ".venv/bin/python"), "-m", "tests.lab.demo")
 def folder() -> Iterator[Path]:
     """Where the demo puts its temporary folders. A short path: sockets are in there."""
     made = Path(tempfile.mkdtemp(prefix="demo-"))
+    made.chmod(0o711)  # PostgreSQL does not run as root, and has to get through
     yield made
     shutil.rmtree(made)
 
