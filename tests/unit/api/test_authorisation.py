@@ -252,11 +252,6 @@ CALLABLE = {"settings": {"caller_id": "+12125550199"}}
 #: Writes that leave no line, each with its reason.
 UNNOTED = {
     ("POST", "/api/v1/do-not-call/check"): "looks",
-    ("POST", "/api/v1/webhooks/{webhook_id}/test"): "changes nothing; kept as a delivery",
-    ("POST", "/api/v1/webhooks/{webhook_id}/redeliver"): "changes nothing; kept as deliveries",
-    ("POST", "/api/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver"): (
-        "changes nothing; kept as a delivery"
-    ),
 }
 
 
