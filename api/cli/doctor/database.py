@@ -178,7 +178,9 @@ async def _leads(database: Database, *, repair: bool) -> AsyncIterator[Finding]:
         yield ok("reservations", "none is stale")
     elif repair:
         count = await stuck.release_reservations(database, stale)
-        yield repaired("reservations", f"{count} of {len(stale)} leads released")
+        yield repaired(
+            "reservations", f"{len(stale)} leads' people may be called again ({count} reservations)"
+        )
     else:
         yield problem(
             "reservations",

@@ -7,16 +7,19 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
 from alembic import command
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.cli.doctor import database as doctor_of_databases
 from api.cli.doctor import examine
 from api.cli.doctor.findings import Finding, State
 from api.settings import Settings
 from dialer.store import schema as t
+from dialer.store import stuck
 from dialer.store.database import Database, alembic_config
 from telephony.clock import ManualClock, SystemClock
 from tests.contract.store.house import SqlHouse
@@ -139,6 +142,44 @@ async def test_stale_reservations_are_released(site: Site) -> None:
         left = (await connection.execute(sa.select(t.reservation.c.lead_id))).scalars().all()
     assert set(left) == {kept.lead_id}
     assert (await site.findings())["reservations"].state is State.OK
+
+
+async def test_only_what_is_stale_at_both_looks_is_released(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = site.house
+    lease = await house.own()
+    stale, passing, coming = [c.lead_id for c in await house.claim(lease, house.first, 3)]
+
+    async def set_state(lead_id: UUID, state: str) -> None:
+        await site.change(sa.update(t.lead).where(t.lead.c.id == lead_id).values(state=state))
+
+    await set_state(stale, "done")
+    await set_state(passing, "done")
+    look = stuck.stale_reservations
+    looks = 0
+
+    async def looked(connection: AsyncConnection) -> frozenset[UUID]:
+        nonlocal looks
+        looks += 1
+        return await look(connection)
+
+    pause = asyncio.sleep
+
+    async def meanwhile(seconds: float) -> None:
+        if looks == 1 and seconds == doctor_of_databases.AGAIN:
+            await set_state(passing, "dialing")
+            await set_state(coming, "done")
+        await pause(seconds)
+
+    monkeypatch.setattr(stuck, "stale_reservations", looked)
+    monkeypatch.setattr(asyncio, "sleep", meanwhile)
+    found = await site.findings(repair=True)
+    assert looks == 2
+    assert found["reservations"].state is State.REPAIRED
+    async with site.database.read() as connection:
+        left = (await connection.execute(sa.select(t.reservation.c.lead_id))).scalars().all()
+    assert set(left) == {passing, coming}
 
 
 async def test_a_lead_in_nobodys_hopper_goes_back(site: Site) -> None:
