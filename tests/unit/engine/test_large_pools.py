@@ -42,14 +42,16 @@ async def test_promised_callbacks_are_asked_for_once_a_second_and_at_once_for_wh
     pool.store.claim = watched  # type: ignore[method-assign]
     for _ in range(60):
         pool.lead(campaign, Behaviour(delay=0.1, talk=0.2))
-    await pool.start()
+    engine = await pool.start()
     await pool.sign_in(first)
     start = pool.now
     await pool.reach(start + 10)
     assert 5 <= len([at for at, _ in asked if at >= start]) <= 12
     asked.clear()
-    await pool.sign_in(second)
-    await pool.until(lambda: any(second in agents for _, agents in asked), within=1.2)
+    hopper, other = engine.hopper, pool.new_id()
+    for agents in ([first], [first], [first, second], [second]):
+        await hopper.fill_own(other, agents)
+    assert [agents for _, agents in asked] == [{first}, {first, second}]
     await pool.stop()
 
 
