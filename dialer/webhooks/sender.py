@@ -8,6 +8,7 @@ environment are not used, and nothing a receiver does takes longer than a try's 
 from __future__ import annotations
 
 import asyncio
+import importlib
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,11 @@ from dialer.domain.webhook import Attempted
 from dialer.webhooks.addresses import Address
 from dialer.webhooks.guard import Guard, Refused, Target
 from telephony.clock import Clock
+
+# Parts that httpx imports at its first request: the loop, and with it everybody who waits to be
+# joined to an agent, would stand still for a tenth of a second in the middle of a day.
+for _late in ("httpcore", "h11", "anyio._backends._asyncio"):
+    importlib.import_module(_late)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gzip
 import ssl
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from ipaddress import IPv4Network, ip_address
@@ -272,3 +274,33 @@ async def test_plain_text_where_tls_is_expected_is_a_failed_try() -> None:
         to = f"https://127.0.0.1:{receiver.port}/"
         result = await sender(receiver.port).send(to, b"{}", {})
     assert result.error in ("tls", "connect", "timeout")
+
+
+def test_the_first_try_of_a_process_imports_nothing() -> None:
+    """Imports in the middle of a day stop the loop, and with it calls."""
+    program = """
+import asyncio, sys
+from ipaddress import IPv4Network
+from dialer.webhooks.guard import Guard, Policy, Resolver
+from dialer.webhooks.sender import Sender
+from telephony.clock import SystemClock
+
+async def main():
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    guard = Guard(Policy((port,), (IPv4Network("127.0.0.0/8"),), http=True), Resolver())
+    sender, before = Sender(guard, clock=SystemClock()), set(sys.modules)
+    await sender.send(f"http://127.0.0.1:{port}/", b"{}", {})
+    print(sorted(set(sys.modules) - before))
+
+asyncio.run(main())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=Path(__file__).resolve().parents[3],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.strip() == "[]"
