@@ -216,22 +216,32 @@ def _calls(
     found: evidence.Evidence, numbers: Mapping[str, str], cut: Mapping[str, float]
 ) -> list[records.Call]:
     return [
-        records.Call(
-            id=call_id,
-            number=numbers.get(call_id, ""),
-            at=_at(channel.started),
-            answered_at=_maybe(channel.answered),
-            ended_at=_maybe(channel.ended or cut.get(call_id, 0.0)),
-            ended_unseen=call_id in cut,
-            message_at=_maybe(channel.message),
-            bridges=tuple(
-                records.Bridge(agent, _at(since), _maybe(left))
-                for agent, since, left in found.talks(channel)
-            ),
-            ended_by_us=channel.ended_by_us,
-        )
-        for call_id, channel in found.called.items()
+        _call(found, i, channel, numbers.get(i, ""), cut.get(i, 0.0))
+        for i, channel in found.called.items()
     ]
+
+
+def _call(
+    found: evidence.Evidence, call_id: str, channel: evidence.Channel, number: str, cut: float
+) -> records.Call:
+    """`cut`: when its node died with it, 0 if none did."""
+    talks = found.talks(channel)
+    # A BYE that comes as the channel enters a bridge of its own: Asterisk's record forgets who it
+    # came from. SIPp's log has it; here it is left to how long the person waited.
+    alone = bool(channel.bridges) and not talks
+    return records.Call(
+        id=call_id,
+        number=number,
+        at=_at(channel.started),
+        answered_at=_maybe(channel.answered),
+        ended_at=_maybe(channel.ended or cut),
+        ended_unseen=bool(cut),
+        message_at=_maybe(channel.message),
+        bridges=tuple(
+            records.Bridge(agent, _at(since), _maybe(left)) for agent, since, left in talks
+        ),
+        ended_by_us=channel.ended_by_us and not alone,
+    )
 
 
 def _stretch(row: Mapping[str, Any]) -> records.Stretch:
