@@ -112,7 +112,8 @@ def _sessions(pool: Pool) -> list[Session]:
         at = datetime.fromisoformat(told) if told else posted.at
         if told and (old := doubtful.pop(agent, None)) is not None:
             unless_told = "" if agent in begun else old.session
-            if first.get((agent, at), unless_told) == old.session:
+            goes_on = first.get((agent, at), unless_told) == old.session
+            if state != "connecting" and goes_on:
                 begun[agent] = old.since  # the sign-out was lost, and a sign-in after it, too
                 crashed.pop(agent, None)
             else:
