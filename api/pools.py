@@ -6,7 +6,7 @@ Each node keeps one for each pool; the lease decides which of them works, the ot
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 import structlog
@@ -29,6 +29,10 @@ _ASK = 0.1  # s between looks whether it has
 _AGAIN = 1.0  # s between a lost lease and the next place in line
 
 
+async def _nobody() -> int:
+    return 0
+
+
 class Pools:
     """The engines of this node. `changed` may be called at any time."""
 
@@ -41,9 +45,11 @@ class Pools:
         make: Callable[[UUID, LeftBehind], PoolEngine],
         tasks: WatchedTasks,
         signal: Callable[[str], None] = lambda name: None,
+        others: Callable[[], Awaitable[int]] = _nobody,
     ) -> None:
         self._db, self._gateway, self._switchboard = database, gateway, switchboard
         self._make, self._tasks, self._signal = make, tasks, signal
+        self._others = others
         self._known: dict[UUID, asyncio.Task[None]] = {}
         self._stopping = False
         self._last_reason: dict[UUID, str] = {}  # why the engine before this one stopped
@@ -148,15 +154,15 @@ class Pools:
         before = self._last_reason.get(pool_id, "")
         return reason or (f"not owned; before: {before}" if before else "not owned")
 
-    async def stop(self, *, others: bool = False) -> None:
-        """Leave the lines stood in. Pools that are ours are left to `others`, as they are, where
+    async def stop(self) -> None:
+        """Leave the lines stood in. Pools that are ours are left to other nodes, as they are, where
         there are any; else their engines are drained and everybody is signed out."""
         self._stopping = True
         working = [engine for engine in self.engines.values() if engine.ready.is_set()]
         for pool_id, task in self._known.items():
             if self.engines.get(pool_id) not in working:
                 await self._tasks.end(task)
-        end = self._leave if others else self._drain
+        end = self._leave if working and await self._others() else self._drain
         await asyncio.gather(*(end(engine) for engine in working))
 
     async def _drain(self, engine: PoolEngine) -> None:
@@ -183,10 +189,12 @@ class Pools:
             self._switchboard.unlisten(last.on_event)
 
     async def _taken(self, pool_id: UUID) -> bool:
-        """Whether another node answers for the pool before long."""
+        """Whether another node answers for the pool before long: it may be stopping too."""
         try:
             async with asyncio.timeout(_TAKEN):
-                while not await self._gateway.reaches(pool_id):  # noqa: ASYNC110
+                while not await self._gateway.reaches(pool_id):
+                    if not await self._others():
+                        return False
                     await asyncio.sleep(_ASK)
         except TimeoutError:
             return False

@@ -110,6 +110,7 @@ class Runtime:
             make=self._engine,
             tasks=self.tasks,
             signal=self.bus.signal,
+            others=lambda: self.bus.others(),
         )
         self.bus.on_signal(POOLS, self.pools.changed)
         self.bus.on_signal(FREED, self.pools.freed)
@@ -310,7 +311,7 @@ class Runtime:
         still answers meanwhile, and says that it is not ready."""
         self.readiness.stopping = True
         await self.bus.stand_down()
-        await self.pools.stop(others=await self.bus.others() > 0)
+        await self.pools.stop()
         await self.bus.settled()
 
     async def stop(self) -> None:

@@ -172,6 +172,20 @@ async def test_a_new_clients_pool_has_its_engine_without_a_restart(
         # Its engine has looked at the node's channels and left the other pool's alone.
         assert (await agent.command("pause", reason="still here"))["data"]["state"] == "on_call"
         assert agent.state == "on_call"
+        # The owner stops: the conversation goes on, the agent's screen comes back elsewhere.
+        assert centre.dialer is not None
+        assert await centre.dialer.stop(timeout=30) == 0
+        injected("dialer: SIGTERM while another one stands in line")
+        (person,) = centre.public.truth()
+        assert not person.ended
+        agent.move(second)
+        await agent.connect()
+        snapshot = agent.messages[-1][1]
+        assert (snapshot["type"], agent.state) == ("snapshot", "on_call")
+        assert snapshot["data"]["call"]["customer"]["name"] == "Person 0"
+        assert (await agent.command("hang_up"))["ok"]
+        await agent.until("wrap_up")
+        await centre.start_dialer()
         # The whole installation stops at once, cleanly.
         stopped = [d for d in (centre.dialer, *centre.others) if d is not None]
         assert await asyncio.gather(*(d.stop(timeout=15) for d in stopped)) == [0, 0]

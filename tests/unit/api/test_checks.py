@@ -96,3 +96,21 @@ async def test_a_pool_that_nobody_takes_is_taken_back_and_drained(
     async with runtime.database.begin() as connection:
         (row,) = (await connection.execute(sa.select(schema.pool_lease))).all()
     assert (row.owner, row.epoch) == ("", 2)
+
+
+async def test_a_pool_that_was_left_to_one_who_stops_too_is_not_waited_for(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await _owned(runtime)
+    asked = [1]
+
+    async def others() -> int:
+        return asked.pop() if asked else 0
+
+    monkeypatch.setattr(runtime.bus, "others", others)
+    begun = asyncio.get_running_loop().time()
+    await runtime.hand_over()
+    assert asyncio.get_running_loop().time() - begun < 5
+    async with runtime.database.begin() as connection:
+        (row,) = (await connection.execute(sa.select(schema.pool_lease))).all()
+    assert (row.owner, row.epoch) == ("", 2)
