@@ -61,6 +61,35 @@ class ManualClock:
         self.wall += timedelta(seconds=seconds)
 
 
+@dataclass(slots=True)
+class SteppedClock:
+    """Another clock whose calendar somebody sets, at once (`step`) or little by little (`slew`)."""
+
+    real: Clock
+    _off: float = field(default=0.0, init=False)  # s, at `_since`
+    _rate: float = field(default=0.0, init=False)  # s a second
+    _since: float = field(default=0.0, init=False)
+
+    def monotonic(self) -> float:
+        return self.real.monotonic()
+
+    def now(self) -> datetime:
+        return self.real.now() + timedelta(seconds=self.off)
+
+    @property
+    def off(self) -> float:
+        """Seconds that it is ahead of the real clock."""
+        return self._off + self._rate * (self.real.monotonic() - self._since)
+
+    def step(self, seconds: float) -> None:
+        """Set the calendar ahead, or back."""
+        self._off += seconds
+
+    def slew(self, rate: float) -> None:
+        """From now on run ahead by `rate` seconds a second (behind, when below 0); 0 ends it."""
+        self._off, self._since, self._rate = self.off, self.real.monotonic(), rate
+
+
 @dataclass(frozen=True, slots=True)
 class LoopClock:
     """Follows the running event loop's time, so that virtual time moves both clocks."""

@@ -37,8 +37,10 @@ _ENDS = (
 class Chaos:
     """`run` for some seconds, then `settle`: what is left must satisfy the invariants."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, clock_steps: bool = False) -> None:
+        """`clock_steps`: somebody sets the dialer's calendar clock, too, again and again."""
         self.rng = random.Random(seed)
+        self._clock_steps = clock_steps
         nodes = ("n1", "n2") if self.rng.random() < 0.4 else ("n1",)
         self.pool = Pool(
             nodes=nodes,
@@ -108,6 +110,9 @@ class Chaos:
             self._lose_leg, self._cut, self._refuse, self._lose, self._node, self._database,
             self._block, self._campaign, self._crash, self._forget,
         ]  # fmt: skip
+        if self._clock_steps:  # and no entries whose time is another clock's
+            actions.remove(self._block)
+            actions += [self._step_clock] * 5
         action = self.rng.choice(actions)
         self.done.append(f"{self.pool.now:.2f} {action.__name__}")
         await action()
@@ -182,6 +187,13 @@ class Chaos:
         self.pool.store.down = True
         await asyncio.sleep(self.rng.uniform(0.0, 5.0))
         self.pool.store.down = False
+
+    async def _step_clock(self) -> None:
+        clock = self.pool.dialer_clock
+        if self.rng.random() < 0.3:
+            clock.slew(self.rng.choice((-0.05, -0.0005, 0.0, 0.0005, 0.05)))
+        else:
+            clock.step(self.rng.choice((-7200.0, -1.0, 1.0, 7200.0)))
 
     async def _forget(self) -> None:
         self.pool.store.lose_answers += 1

@@ -35,7 +35,7 @@ from dialer.engine.state import Agent, Call
 from dialer.engine.writer import LeftBehind
 from dialer.live.feed import Feed, Publisher, Seq
 from dialer.live.gateway import LocalGateway
-from telephony.clock import LoopClock
+from telephony.clock import LoopClock, SteppedClock
 from telephony.nodes import Switchboard
 from telephony.records import CallRecord
 from telephony.trunks import TrunkSettings
@@ -121,7 +121,7 @@ class Process:
                 for name, node in pool.nodes.items()
             }
         )
-        self.lines = Lines(pool.trunks, clock=pool.clock)
+        self.lines = Lines(pool.trunks, clock=pool.dialer_clock)
         self.heartbeat = Heartbeat(pool.clock, limit=pool.settings.lease_margin)
         self.engine = PoolEngine(
             pool.id,
@@ -133,7 +133,7 @@ class Process:
             gateway=self.gateway,
             lines=self.lines,
             permission=Permission(lambda: tuple(t.host for t in pool.trunks)),
-            clock=pool.clock,
+            clock=pool.dialer_clock,
             new_id=pool.new_id,
             settings=pool.settings,
             inherited=inherited,
@@ -163,7 +163,8 @@ class Pool:
         latency: float = 0.0,
     ) -> None:
         self.clock, self.rng = LoopClock(START), random.Random(seed)
-        self.new_id = lambda: uuid7(self.clock, self.rng.getrandbits)
+        self.dialer_clock = SteppedClock(self.clock)  # the dialers' own may be set wrongly
+        self.new_id = lambda: uuid7(self.dialer_clock, self.rng.getrandbits)
         self.id, self.client = self.new_id(), self.new_id()
         self.settings = settings or EngineSettings()
         self.people: dict[str, Behaviour] = {}
