@@ -52,7 +52,7 @@ from dialer.store.pool_store import SqlPoolStore
 from dialer.webhooks.guard import Guard, Policy, Resolver
 from dialer.webhooks.sender import Limits, Sender
 from telephony.ami import AmiAccount, AmiSwitch
-from telephony.clock import SystemClock
+from telephony.clock import Clock, SystemClock
 from telephony.events import NodeUp, SwitchEvent
 from telephony.nodes import Switchboard
 from telephony.provision.phones import Phone, write_phones
@@ -66,9 +66,9 @@ log = structlog.get_logger(__name__)
 class Runtime:
     """The parts of one process and their life."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, clock: Clock | None = None) -> None:
         self.settings = settings
-        self.clock = SystemClock()
+        self.clock = clock or SystemClock()
         self.new_id = id_source(self.clock)
         self.database = Database(settings.database_url)
         self.tasks = WatchedTasks()

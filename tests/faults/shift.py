@@ -90,8 +90,10 @@ class Shift:
         except httpx.HTTPError:
             return False
 
-    async def end(self, *, window: float = 2.0) -> list[dict[str, Any]]:
-        """Wait for the end of the list, then hold the seven invariants against the witnesses."""
+    async def end(self, *, window: float = 2.0, calendar: bool = True) -> list[dict[str, Any]]:
+        """Wait for the end of the list, then hold the seven invariants against the witnesses.
+        Without `calendar` the dialer's was set meanwhile: agents' stretches are not joined by it.
+        """
         centre, campaign = self.centre, self.campaign
         await self.supplied(least=0)
         await finished(centre, campaign, len(self.given), timeout=STUCK + len(self.given) / 2)
@@ -107,7 +109,8 @@ class Shift:
         assert all(c["verdict"]["verdict"] == "allow" for c in calls)
         # 1, 3, 4 and 7 from Asterisk's records; 5 from the rows of agents' time.
         Evidence([centre.asterisk.cel], calls).check(window=window)
-        agent_time_adds_up(await centre.rows("agent_interval"))
+        if calendar:
+            agent_time_adds_up(await centre.rows("agent_interval"))
         # 3: what paces is what the records say.
         figures = await centre.post(f"/campaigns/{campaign}/figures", method="GET")
         (live,) = (await self._live())["campaigns"]

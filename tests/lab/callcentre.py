@@ -76,13 +76,14 @@ class CallCentre:
         host: str = "127.0.0.1",
         port: int = 0,
         sip_port: int = 0,
+        program: Sequence[str] = ("-m", "api", "serve"),
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         """`nodes`: Asterisk nodes, each with a trunk of its own to the one public. `dialers`: more
         than one share a PostgreSQL and a Redis that are started for them, unless others are given.
         `person`: a phone that listens takes the public's place at the other end of the trunk.
         `host`, `port`, `sip_port`: where the API is, and where phones register; 0: any free one.
-        `say` hears what is being done.
+        `program`: what Python runs as the dialer. `say` hears what is being done.
         """
         self.agent_count, self.seats = agents, seats
         self._own = folder is None
@@ -96,7 +97,7 @@ class CallCentre:
         self._cps, self._lines = calls_per_second, lines
         self._environment = dict(environment or {})
         self._stack = AsyncExitStack()
-        self._person = person
+        self._person, self._program = person, tuple(program)
         self.public: Sipp = public(port=self.trunk_port)
         self.phones: Sipp = phones(port=self.phone_port)
         self.nodes = [
@@ -128,7 +129,7 @@ class CallCentre:
         name = f"dialer{len(self.dialers) + 1}" if self.dialers else "dialer"
         made = LabDialer(
             name, host=self.host, port=port, folder=self.folder,
-            settings=lambda port: self.settings(port=port),
+            settings=lambda port: self.settings(port=port), program=self._program,
         )  # fmt: skip
         self.dialers.append(made)
         return made

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +49,12 @@ class LabDialer:
         port: int,
         folder: Path,
         settings: Callable[[int], Mapping[str, str]],
+        program: Sequence[str] = ("-m", "api", "serve"),
     ) -> None:
-        """`settings`: the environment of a dialer that listens on this port."""
+        """`settings`: the environment of a dialer that listens on this port. `program`: what Python
+        runs."""
         self.name, self.host, self.port = name, host, port
+        self._program = tuple(program)
         self._log, self._settings = folder / f"{name}.log", settings
         self.child: Child | None = None
 
@@ -63,7 +66,7 @@ class LabDialer:
         """Start it (again) and wait until it is ready."""
         self.child = await Child.start(
             self.name,
-            [sys.executable, "-m", "api", "serve"],
+            [sys.executable, *self._program],
             log=self._log,
             cwd=Path(__file__).resolve().parents[2],
             env={**_foreign_environment(), **self._settings(self.port)},

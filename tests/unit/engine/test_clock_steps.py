@@ -20,6 +20,7 @@ from dialer.domain.call import Outcome
 from dialer.domain.campaign import RetryRule
 from dialer.domain.lead import LeadState
 from dialer.engine.settings import EngineSettings
+from telephony.clock import ManualClock, SteppedClock
 from telephony.events import CallEnd
 from telephony.twin import Behaviour
 from tests.unit.engine.pool import START, Pool
@@ -181,8 +182,6 @@ async def test_an_agents_time_is_what_passed_whatever_the_calendar_does(rate: fl
 
 
 def test_a_slewed_clock_goes_on_from_where_it_was() -> None:
-    from telephony.clock import ManualClock, SteppedClock
-
     real = ManualClock(datetime(2026, 3, 2, tzinfo=UTC))
     clock = SteppedClock(real)
     clock.step(10.0)

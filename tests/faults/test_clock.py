@@ -1,0 +1,117 @@
+"""The calendar clock of a real dialer is set again and again while a campaign is dialed.
+
+Only the dialer's: Asterisk, SIPp, PostgreSQL and the agents keep the machine's, as where one
+machine's clock is wrong. What a calendar cannot tell any more is left out of the comparison: which
+of a number's attempts was first, so everybody is called once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.shift import Shift, carry_on
+from tests.faults.stepped_dialer import SharedOffset
+from tests.lab.agents import LabAgent
+from tests.lab.callcentre import CallCentre
+from tests.lab.faults import injected
+from tests.lab.servers import LabPostgres
+
+pytestmark = [pytest.mark.e2e, pytest.mark.full]
+
+STEPS = (-7200.0, -1.0, 1.0, 7200.0)
+
+
+async def test_the_calendar_clock_is_set_again_and_again(tmp_path: Path) -> None:
+    rng = random.Random()
+    offset = SharedOffset(tmp_path / "offset")
+    with LabPostgres() as postgres:
+        async with CallCentre(
+            agents=6,
+            database=postgres.database(),
+            program=("-m", "tests.faults.stepped_dialer", str(tmp_path / "offset")),
+        ) as centre:
+            shift = Shift(centre, rng=rng)
+            await shift.begin(80, retries={}, max_attempts=1)
+            for index, step in enumerate(rng.sample(STEPS * 6, 24)):
+                await shift.supplied()
+                if index == 12:  # what it finds afterwards stands under another calendar
+                    await _crash(centre, offset, step)
+                elif index % 4 == 3:
+                    await _slew(offset, step, seconds=3.0)
+                else:
+                    offset.seconds += step
+                    injected("dialer: calendar clock set")
+                await asyncio.sleep(rng.uniform(0.2, 2.0))
+            offset.seconds = 0.0
+            calls = await shift.end(calendar=False)
+            # Everybody once, and those not at all whose attempt expired.
+            called = [seen.number for seen in centre.public.truth()]
+            undialed = {c["number"] for c in calls if c["outcome"] == "expired"}
+            assert len(called) == len(set(called)) == len({c["number"] for c in calls} - undialed)
+            _shifts_are_as_long_as_they_were(
+                await centre.rows("agent_interval"), await centre.rows("agent"), centre.agents
+            )
+    offset.close()
+
+
+async def _slew(offset: SharedOffset, step: float, *, seconds: float) -> None:
+    """Little by little, as a time server's correction, and faster than one would."""
+    parts = 60
+    for _ in range(parts):
+        offset.seconds += step / parts
+        await asyncio.sleep(seconds / parts)
+    injected("dialer: calendar clock slewed")
+
+
+async def _crash(centre: CallCentre, offset: SharedOffset, step: float) -> None:
+    """Killed, and started again on a machine whose clock was set meanwhile."""
+    assert centre.dialer is not None
+    await centre.dialer.stop(number=signal.SIGKILL)
+    injected("dialer: kill -9")
+    for agent in centre.agents:
+        await agent.close()
+    offset.seconds += step
+    injected("dialer: calendar clock set")
+    await centre.start_dialer()
+    await centre.sign_in()
+    centre.agents = [
+        LabAgent(
+            centre.address, await centre.token(login, password), name=login, talk=(1.0, 3.0),
+            wrap=(0.1, 0.3), on_message=carry_on,
+        )
+        for login, password in centre.logins.items()
+    ]  # fmt: skip
+    await asyncio.gather(*(agent.start() for agent in centre.agents))
+
+
+def _shifts_are_as_long_as_they_were(
+    intervals: Sequence[Mapping[str, Any]],
+    agents: Sequence[Mapping[str, Any]],
+    screens: Sequence[LabAgent],
+) -> None:
+    """5: what is written of a session is as long as its screen saw it, by the machine's clock: from
+    the first message of the dialer that started last to the last change of state."""
+    names = {row["id"]: row["endpoint"] for row in agents}
+    sessions: defaultdict[Any, list[Mapping[str, Any]]] = defaultdict(list)
+    for row in intervals:
+        assert row["ended_at"] >= row["started_at"], row
+        sessions[names[row["agent_id"]], row["session_id"]].append(row)
+    for screen in screens:
+        states = [at for at, m in screen.messages if m["type"] == "state"]
+        mine = [rows for (name, _), rows in sessions.items() if name == screen.name]
+        # The newest session began with this screen; an earlier one ended with the crash.
+        totals = [
+            sum((r["ended_at"] - r["started_at"] for r in rows), timedelta()).total_seconds()
+            for rows in mine
+        ]
+        seen = states[-1] - screen.messages[0][0]
+        assert any(abs(total - seen) < 3.0 for total in totals), (screen.name, seen, totals)
