@@ -47,7 +47,8 @@ class CallRecord:
 
 
 class CallRecords(Protocol):
-    """Finds calls by their ids; those never seen are not in the answer."""
+    """Finds calls by their ids; those never seen are not in the answer. `since` tells where to
+    look first: by a clock that may be another one, so nothing is left out because of it."""
 
     async def find(self, ids: Sequence[str], *, since: datetime) -> Mapping[str, CallRecord]: ...
 

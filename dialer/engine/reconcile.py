@@ -179,15 +179,30 @@ def _connect(call: Call, agent_id: UUID | None, at: datetime, clock: Clock) -> N
     call.connected, call.connected_at = _monotonic(at, clock), at
 
 
-def conclude(call: Call, record: CallRecord, clock: Clock) -> CallEnded:
-    """The end that nobody saw of a call that this engine placed, as the records tell it."""
-    if record.answered_at is not None and not call.answered:
-        if call.state is CallState.INTENDED:
-            call.step(CallStep.SEND)
-        call.step(CallStep.ANSWER)
-        call.answered, call.answered_at = _monotonic(record.answered_at, clock), record.answered_at
-    elif record.answered_at is not None and call.unseen:  # we may have heard of it late
-        call.answered = min(call.answered, _monotonic(record.answered_at, clock))
+def _waited(record: CallRecord) -> float | None:
+    """Seconds from the answer to the end, both by the clock of whoever wrote the record."""
+    if record.answered_at is None or record.ended_at is None:
+        return None
+    return max((record.ended_at - record.answered_at).total_seconds(), 0.0)
+
+
+def conclude(
+    call: Call, record: CallRecord, clock: Clock, *, ended: float | None = None
+) -> CallEnded:
+    """The end that nobody saw of a call that this engine placed, as the records tell it. `ended`:
+    the monotonic second of the end, where that was seen."""
+    waited = _waited(record)
+    if record.answered_at is not None:
+        answered = _monotonic(record.answered_at, clock)
+        if ended is not None and waited is not None:  # needs no common calendar
+            answered = ended - waited
+        if not call.answered:
+            if call.state is CallState.INTENDED:
+                call.step(CallStep.SEND)
+            call.step(CallStep.ANSWER)
+            call.answered, call.answered_at = answered, record.answered_at
+        elif call.unseen:  # we may have heard of it late
+            call.answered = min(call.answered, answered)
     call.message_played = call.message_played or record.message_played
     call.machine = call.machine or "machine" in record.stages
     # In a bridge of its own, before any leg came, it met nobody.
@@ -246,6 +261,8 @@ def _with_its_agent(call: Call, desk: AgentDesk) -> None:
 
 def _end(call: Call, record: CallRecord, clock: Clock) -> CallEnded:
     at = _monotonic(record.ended_at or clock.now(), clock)
+    if call.answered and (waited := _waited(record)) is not None:
+        at = call.answered + waited  # whether it was within the window needs no common calendar
     end = record.end or CallEnd.UNKNOWN
     return CallEnded(
         call.node, at, call.key, end, bool(call.answered), record.cause, record.tech_cause

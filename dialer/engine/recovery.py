@@ -154,7 +154,8 @@ class Recovery:
         if record is not None:
             if record.opted_out and not call.do_not_call:
                 self._calls.opt_out(call)
-            told = conclude(call, record, self._clock)
+            seen = None if unknown else event.at
+            told = conclude(call, record, self._clock, ended=seen)
             event = told if unknown and record.end is not None else event
         self._calls.ended(event)
 

@@ -21,7 +21,7 @@ class TwinRecords:
         for node in self._nodes:
             for key in ids:
                 call = node.ended.get(key) or node.channels.get(key)
-                if call is not None and (call.ended_at is None or call.ended_at >= since):
+                if call is not None:
                     found[key] = _record(call)
         return found
 
