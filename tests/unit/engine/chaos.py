@@ -244,6 +244,8 @@ class Chaos:
 
     async def settle(self) -> None:
         """Faults end, campaigns stop, everything comes to rest."""
+        # A database that was away until now may have cost the pool, which shows a little later.
+        await asyncio.sleep(self.pool.settings.lease)
         await self._alive()
         for name in self.pool.nodes:
             self.pool.nodes[name].boot()
