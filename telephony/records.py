@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,7 +23,7 @@ from telephony.outcomes import classify
 _MOST_LINE = 16 * 1024  # bytes; an honest line has a few hundred
 _SLACK = timedelta(minutes=2)  # lines of one moment are not quite in order, clocks get stepped
 _MOST_ID = 100  # characters of an id that are kept
-_NEWEST = 64 * 1024 * 1024  # bytes read whatever the times in it: some 200,000 calls
+_NEWEST = 8 * 1024 * 1024  # bytes read whatever the times in it: some 15,000 calls
 _NEAR = 64 * 1024  # bytes; closer than this the search stops and reading begins
 
 
@@ -74,18 +74,27 @@ class CelFiles:
         return await asyncio.to_thread(self._find, frozenset(ids), (since - _SLACK).timestamp())
 
     def _find(self, ids: frozenset[str], since: float) -> dict[str, CallRecord]:
+        found, begun = self._read_all(ids, lambda file: _start(file, since))
+        if lacking := ids - begun:
+            newest, _ = self._read_all(lacking, lambda f: min(_start(f, since), _newest(f)))
+            found |= newest
+        return found
+
+    def _read_all(
+        self, ids: frozenset[str], start: Callable[[BinaryIO], int]
+    ) -> tuple[dict[str, CallRecord], frozenset[str]]:
+        """The calls found, each file read from where `start` says, and those with a beginning."""
         found: dict[str, CallRecord] = {}
+        begun: set[str] = set()
         for path in self._files:
             try:
                 with path.open("rb") as file:
-                    start = _start(file, since)
-                    seen, legs = _read(file, start, ids)
-                    if start and not all(i in seen and seen[i].begun for i in ids - found.keys()):
-                        seen, legs = _read(file, min(_newest(file), start), ids)
+                    seen, legs = _read(file, start(file), ids)
             except FileNotFoundError:
                 continue  # nothing was written yet
             found |= {key: _record(value, legs) for key, value in seen.items()}
-        return found
+            begun.update(key for key, value in seen.items() if value.begun)
+        return found, frozenset(begun)
 
 
 def _read(
