@@ -36,6 +36,7 @@ async def test_the_calendar_clock_is_set_again_and_again(tmp_path: Path) -> None
     with LabPostgres() as postgres:
         async with CallCentre(
             agents=6,
+            folder=tmp_path,
             database=postgres.database(),
             program=("-m", "tests.faults.stepped_dialer", str(tmp_path / "offset")),
         ) as centre:

@@ -151,6 +151,27 @@ async def test_no_step_gives_the_pool_away_or_keeps_it_longer(step: float, logs:
         await process.board.stop()
 
 
+@pytest.mark.parametrize("step", STEPS)
+async def test_how_long_a_person_waited_is_told_by_one_clock(step: float) -> None:
+    """They hung up within the window while no dialer was there; ours have another calendar than
+    Asterisk's records, and the second one another one than the first."""
+    pool = Pool()
+    pool.dialer_clock.step(step)
+    _, (lead,) = await calling(pool, Behaviour(delay=2.0, talk=1.2), retries={})
+    await pool.until(lambda: len(pool.dialed()) == 1)
+    pool.process.switch().refuse(20)  # no agent can be joined to them
+    await pool.until(lambda: any(call.answered for call in pool.calls))
+    await pool.written()
+    await pool.crash()
+    pool.dialer_clock.step(-step / 2)
+    await pool.reach(pool.now + 5.0)
+    await pool.start("two")
+    await pool.quiet()
+    assert pool.outcomes() == ["hung_up_waiting"]
+    assert pool.store.leads[lead].state is LeadState.DONE
+    await pool.stop()
+
+
 @pytest.mark.parametrize("rate", [-0.05, -0.0005, 0.0005, 0.05])
 async def test_an_agents_time_is_what_passed_whatever_the_calendar_does(rate: float) -> None:
     """A shift with conversations, steps and a clock that is slewed the while."""
