@@ -41,7 +41,7 @@ async def test_the_calendar_clock_is_set_again_and_again(tmp_path: Path) -> None
             program=("-m", "tests.faults.stepped_dialer", str(tmp_path / "offset")),
         ) as centre:
             shift = Shift(centre, rng=rng)
-            shift.beside = frozenset({"clock"})  # readiness tells the truth about it
+            shift.beside = frozenset({"clock", "node ast1"})  # readiness tells the truth
             await shift.begin(80, retries={}, max_attempts=1)
             for index, step in enumerate(rng.sample(STEPS * 6, 24)):
                 await shift.supplied()

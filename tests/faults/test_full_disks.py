@@ -23,6 +23,9 @@ from tests.lab.process import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.full]
 
+#: A disk of a few megabytes is no reason to call nobody.
+SMALL = {"DIALER_DISK_FREE": "0"}
+
 
 def said(centre: CallCentre, action: str = "", *, containing: str = "") -> int:
     """How many lines of the dialer's log say this."""
@@ -37,7 +40,9 @@ async def test_the_databases_disk_is_full_again_and_again(tmp_path: Path) -> Non
     rng = random.Random()
     with SmallDisk(megabytes=16) as disk:
         database = f"sqlite+aiosqlite:///{disk.folder}/dialer.db"
-        async with CallCentre(agents=6, database=database, folder=tmp_path) as centre:
+        async with CallCentre(
+            agents=6, database=database, folder=tmp_path, environment=SMALL
+        ) as centre:
             shift = Shift(centre, rng=rng)
             await shift.begin(80)
             for full in (1.0, 8.0, 2.0, 10.0):
@@ -106,7 +111,9 @@ async def test_the_recordings_storage_is_full_again_and_again() -> None:
     rng = random.Random()
     with SmallDisk(megabytes=32) as disk:
         state = disk.folder / "state"
-        async with CallCentre(agents=6, environment={"DIALER_FOLDER": str(state)}) as centre:
+        async with CallCentre(
+            agents=6, environment={**SMALL, "DIALER_FOLDER": str(state)}
+        ) as centre:
             shift = Shift(centre, rng=rng)
             await shift.begin(60, record=True)
             for _ in range(3):
@@ -142,7 +149,7 @@ async def test_asterisks_spool_is_full_again_and_again(tmp_path: Path) -> None:
     with SmallDisk(megabytes=16) as disk:
         (tmp_path / "ast1").mkdir()
         (tmp_path / "ast1/spool").symlink_to(disk.folder)
-        async with CallCentre(agents=6, folder=tmp_path) as centre:
+        async with CallCentre(agents=6, folder=tmp_path, environment=SMALL) as centre:
             shift = Shift(centre, rng=rng)
             await shift.begin(60, record=True)
             for full in (4.0, 8.0):
