@@ -56,10 +56,10 @@ class Run:
         self.process = process
         self.text = ""
 
-    async def until(self, *words: str, more_than: int = 0) -> None:
+    async def until(self, *words: str, more_than: int = 0, within: float = 60) -> None:
         """Read until one of these words was printed, more often than so many times."""
         assert self.process.stdout is not None
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(within):
             while not any(self.text.count(word) > more_than for word in words):
                 line = await self.process.stdout.readline()
                 assert line, self.text
@@ -154,14 +154,14 @@ async def test_a_part_that_dies_ends_it_with_its_name(folder: Path) -> None:
 @pytest.mark.full
 async def test_two_of_each_go_on_when_one_ends(folder: Path) -> None:
     async with demo(folder, leads=600, command=("make", "-s", "run", "NODES=2")) as run:
-        await run.until("leads done")
+        await run.until("leads done", within=180)
         dialers = [p for p, c in session(run.process.pid).items() if "api serve" in c]
         assert len(dialers) == 2
         for part, number in ((dialers[0], signal.SIGTERM), (dialers[1], signal.SIGKILL)):
             os.kill(part, number)
             injected(f"dialer of make run: {signal.Signals(number).name}")
             already = run.text.count(" is back")
-            await run.until(" is back", more_than=already)
+            await run.until(" is back", more_than=already, within=180)
         (asterisk,) = [p for p, c in session(run.process.pid).items() if "ast2/etc/" in c]
         os.kill(asterisk, signal.SIGKILL)
         injected("Asterisk of make run: kill -9")
