@@ -166,7 +166,9 @@ async def test_a_new_clients_pool_has_its_engine_without_a_restart(
             async def taken(address: str = address) -> bool:
                 found = await checks(centre, address)
                 new = set(found) - before
-                return len(new) == 1 and all(state == "ok" for state in found.values())
+                # Its own words about a busy machine are no matter here.
+                pools = [state for name, state in found.items() if name.startswith("pool ")]
+                return len(new) == 1 and pools == ["ok", "ok"]
 
             await until(taken, timeout=15, what="an engine for the new pool")
         # Its engine has looked at the node's channels and left the other pool's alone.
