@@ -188,6 +188,14 @@ def _bridge(row: Sequence[str]) -> str:
     return "" if holding else str(extra.get("bridge_id", "?"))[:_MOST_ID]
 
 
+def _far_end(row: Sequence[str], source: str) -> str:
+    """Who hung up, if it was this channel's far end. The source may be the other channel in its
+    bridge: an agent's phone that hung up is our side. (Lines written before the channel's own name
+    was part of them do not say.)"""
+    own = row[5] if len(row) > 5 else source
+    return source if source == own else ""
+
+
 def _note(call: _Seen, row: Sequence[str]) -> None:
     at = datetime.fromtimestamp(float(row[0]), UTC)
     kind, extra = row[1], _extra(row)
@@ -203,7 +211,7 @@ def _note(call: _Seen, row: Sequence[str]) -> None:
     elif kind == "HANGUP":
         cause = extra.get("hangupcause")
         call.cause = cause if isinstance(cause, int) and 0 <= cause < 128 else 0
-        call.source = str(extra.get("hangupsource", ""))
+        call.source = _far_end(row, str(extra.get("hangupsource", "")))
     elif kind == "CHAN_END":
         call.ended_at = at
 

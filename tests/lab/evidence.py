@@ -47,7 +47,9 @@ def read_cel(path: Path) -> dict[str, Channel]:
         if kind == "CHAN_START":
             channel.started = at
         elif kind == "HANGUP":
-            channel.ended_by_us = not extra.get("hangupsource")
+            source = extra.get("hangupsource") or ""
+            # Its own name: the far end; another one's, in the same bridge: an agent's phone.
+            channel.ended_by_us = not source or (len(row) > 5 and source != row[5])
         elif kind == "ANSWER":
             channel.answered = channel.answered or at
         elif kind == "BRIDGE_ENTER" and not parked:

@@ -44,6 +44,24 @@ async def test_a_conversation_the_far_end_ended(tmp_path: Path) -> None:
     assert found.ended_at == START + timedelta(seconds=9)
 
 
+@pytest.mark.parametrize(
+    ("source", "end"),
+    [
+        ("PJSIP/trunk-01", CallEnd.HUNG_UP_FAR),
+        ("PJSIP/agent-07", CallEnd.HUNG_UP_NEAR),  # the agent's phone, in the same bridge
+        ("", CallEnd.HUNG_UP_NEAR),
+    ],
+)
+async def test_an_agents_phone_that_hangs_up_is_our_side(
+    tmp_path: Path, source: str, end: CallEnd
+) -> None:
+    file = tmp_path / "cel.csv"
+    lines = call(0, "a", source=source)
+    file.write_text("".join(f'{text.rstrip()},"PJSIP/trunk-01"\n' for text in lines))
+    found = (await CelFiles([file]).find(["a"], since=START))["a"]
+    assert found.end is end
+
+
 async def test_an_abandoned_call_tells_its_message_and_the_key(tmp_path: Path) -> None:
     file = tmp_path / "cel.csv"
     file.write_text(
