@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -146,6 +148,17 @@ def alembic_config(url: str) -> Config:
     return config
 
 
+def _keep_private(url: str) -> None:
+    """A new SQLite file is its owner's only: it holds people, and phones' passwords. What SQLite
+    puts beside it gets the same rights."""
+    found = sa.make_url(url)
+    name = found.database or ""
+    if found.get_backend_name() == "sqlite" and name and not name.startswith((":memory:", "file:")):
+        with contextlib.suppress(OSError):  # which SQLite tells better
+            os.close(os.open(name, os.O_RDONLY | os.O_CREAT, 0o600))
+
+
 def upgrade(url: str) -> None:
     """Bring the database's tables up to date. Blocking: run it in a thread."""
+    _keep_private(url)
     command.upgrade(alembic_config(url), "head")

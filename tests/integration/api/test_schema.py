@@ -138,5 +138,5 @@ async def test_the_same_at_length_on_both_databases(
 ) -> None:
     url = cluster.database() if where == "postgresql" else None
     async with open_house(tmp_path, url=url) as house:
-        tried = await drive(house, examples=60)
-    assert sum(tried.values()) > 4000
+        tried = await drive(house, examples=15)
+    assert sum(tried.values()) > 1500
