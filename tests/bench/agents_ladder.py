@@ -19,9 +19,9 @@ from tests.lab.callcentre import CallCentre
 from tests.lab.scenario import number
 
 NAME = "capacity"
-STEPS = (25, 50, 75, 100, 150, 200)
+STEPS = (25, 50, 100, 150, 200)
 TALK, WRAP = (2.0, 4.0), (0.3, 0.8)
-WARM_UP, SECONDS = 4.0, 8.0
+WARM_UP, SECONDS = 4.0, 6.0
 WITHIN, ABANDONED = 0.02, 0.03  # s (p99); share of live answers
 _PROJECT = Path(__file__).resolve().parents[2]
 
