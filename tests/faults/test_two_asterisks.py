@@ -35,6 +35,13 @@ def _shown(run: Running, agent: int) -> set[str]:
 
 async def _came_back(run: Running, node: str) -> None:
     """Agents whose phone is called anew get their own node again, and calls are placed there."""
+
+    async def up() -> bool:  # the dialer tries it again after ever longer pauses
+        (pool,) = (await run.centre.post("/live", method="GET"))["pools"]
+        await asyncio.sleep(0.5)
+        return any(n["name"] == node and n["up"] for n in pool["nodes"])
+
+    await until(up, timeout=60, what=f"the link to {node}")
     rows = await run.centre.rows("attempt")
     before = sum(row["node"] == node for row in rows)
 
