@@ -3,6 +3,7 @@ about people than ids."""
 
 from __future__ import annotations
 
+import wave
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -182,11 +183,11 @@ async def test_a_campaigns_states_are_told_whoever_changes_them(
     campaigns = Campaigns(
         post.database, gateway=LocalGateway(), clock=post.clock, new_id=house.new_id
     )
-    await campaigns.move(house.client, house.first, CampaignEvent.PAUSE)
+    await campaigns.move(house.client, house.first, CampaignEvent.PAUSE, who="ines")
     drained = CampaignMove(house.first, CampaignState.PAUSED, "drained", NOW)
     await house.store.write(lease, [drained])
     await house.store.write(lease, [drained])  # repeated: it is paused already
-    await campaigns.move(house.client, house.second, CampaignEvent.STOP)
+    await campaigns.move(house.client, house.second, CampaignEvent.STOP, who="ines")
     assert [
         (b["data"]["before"], b["data"]["state"], b["data"]["reason"]) for b in await told(post)
     ] == [("running", "pausing", ""), ("pausing", "paused", "drained"), ("running", "finished", "")]
@@ -213,7 +214,12 @@ async def test_a_recording_is_told_when_it_is_stored(
     call = await a_call_now(post, lease)
     node = tmp_path / "node"
     node.mkdir()
-    (node / "a.wav").write_bytes(b"voice")
+    with wave.open(str(node / "a.wav"), "wb") as voice:
+        voice.setnchannels(1)
+        voice.setsampwidth(2)
+        voice.setframerate(8000)
+        voice.writeframes(bytes(320))
+    size = (node / "a.wav").stat().st_size
     await post.house.store.write(
         lease,
         [
@@ -236,7 +242,7 @@ async def test_a_recording_is_told_when_it_is_stored(
     (body,) = await told(post)
     assert body["data"]["call_id"] == str(call.id)
     assert body["data"]["lead_id"] == str(call.lead_id)
-    assert body["data"]["size"] == 5
+    assert body["data"]["size"] == size
 
 
 async def a_call_now(post: Post, lease: Lease) -> NewAttempt:
