@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,7 +33,7 @@ RATES = rungs(100, 1600, growth=1.08)
 START = 16  # the first rate tried: some 340 calls/s
 TRIALS = 8
 _FIRST = "public"
-_REST = 15.0  # s for what a rate that was too high left behind
+_REST, _SILENCE = 30.0, 2.0  # s for what a rate that was too high left behind
 WARM_UP, SECONDS, AFTER = 2.5, 4.0, 2.0
 SHARE, LATE = 0.98, 0.05  # of the rate; s
 TWIN_RATES = (1000, 1500, 2000, 3000)
@@ -108,15 +109,24 @@ class Log:
         begin = self.begun[0] + WARM_UP
         return sum(begin <= at < begin + SECONDS for at in self.begun) / SECONDS
 
-    async def all_over(self, *, within: float = AFTER) -> bool:
-        """Whether every call begun is over within so many seconds."""
+    async def quiet(self) -> None:
+        """Return once nothing has come for a while: Asterisk may hold many calls back, and those
+        of a rate that was too high must not count for the next one."""
+        deadline, seen = time.monotonic() + _REST, -1
+        while seen != len(self.begun) + self.over and time.monotonic() < deadline:
+            seen = len(self.begun) + self.over
+            await asyncio.sleep(_SILENCE)
+            self.read()
+
+    async def all_over(self) -> bool:
+        """Whether every call begun is over, now or soon."""
 
         def over() -> bool:
             self.read()
             return self.over >= len(self.begun)
 
         try:
-            await until(over, timeout=within, what="the calls to be over")
+            await until(over, timeout=AFTER, what="the calls to be over")
         except TimeoutError:
             return False
         return True
@@ -169,9 +179,10 @@ class Bench:
         over = await log.all_over() and figures["ended"] >= count
         parts = {n: (processor_seconds(pid) - before[n]) / count for n, pid in pids.items()}
         parts["client"] = figures["cpu"] / count
-        if not over:  # what is left must not burden the next trial
-            await log.all_over(within=_REST)
-        return self._note("bare", Trial(rate, log.rate(), figures["p95"], over, parts))
+        trial = Trial(rate, log.rate(), figures["p95"], over, parts)
+        if not over:
+            await log.quiet()
+        return self._note("bare", trial)
 
     async def dialer(self, rate: int) -> bool:
         """The campaign runs for a while at this rate, then pauses."""
@@ -194,11 +205,12 @@ class Bench:
         await asyncio.sleep(0.3)
         await centre.post(f"/campaigns/{campaign}/pause")
         over = await log.all_over() and await self._written()
-        if not over:
-            await log.all_over(within=_REST)
-        self._loaded -= len(log.begun)
         late, parts = between(first, last)
-        return self._note("dialer", Trial(rate, log.rate(), late, over, parts))
+        trial = Trial(rate, log.rate(), late, over, parts)
+        if not over:
+            await log.quiet()
+        self._loaded -= len(log.begun)
+        return self._note("dialer", trial)
 
     async def _written(self) -> bool:
         async def paused() -> bool:
