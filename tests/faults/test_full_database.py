@@ -27,6 +27,7 @@ async def built(database: Database) -> SqlHouse:
     return house
 
 
+@pytest.mark.full
 async def test_a_full_sqlite_takes_no_write_says_so_and_goes_on_when_there_is_room() -> None:
     with SmallDisk(megabytes=4) as disk:
         database = Database(f"sqlite+aiosqlite:///{disk.folder}/dialer.db")

@@ -5,6 +5,7 @@ room. A key of no characters would sign tokens that anybody can make.
 from __future__ import annotations
 
 import errno
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from tests.lab.faults import injected
 pytestmark = pytest.mark.integration
 
 
+@pytest.mark.full
 def test_a_key_is_made_whole_or_not_at_all() -> None:
     with SmallDisk(megabytes=1) as disk:
         settings = Settings(folder=disk.folder / "state")
@@ -30,9 +32,8 @@ def test_a_key_is_made_whole_or_not_at_all() -> None:
         assert [path.name for path in settings.folder.iterdir()] == ["secret"]
 
 
-def test_a_key_that_an_earlier_full_disk_left_empty_is_refused() -> None:
-    with SmallDisk(megabytes=1) as disk:
-        settings = Settings(folder=disk.folder)
-        (disk.folder / "secret").touch()
-        with pytest.raises(ValueError, match="holds no key"):
-            settings.signing_key()
+def test_a_key_that_an_earlier_full_disk_left_empty_is_refused(tmp_path: Path) -> None:
+    settings = Settings(folder=tmp_path)
+    (tmp_path / "secret").touch()
+    with pytest.raises(ValueError, match="holds no key"):
+        settings.signing_key()
