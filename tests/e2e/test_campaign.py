@@ -91,7 +91,10 @@ async def finished(centre: CallCentre, campaign: str, count: int, *, timeout: fl
 
 @pytest.mark.parametrize(
     "size",
-    [Size(1000, 20, postgres=True), Size(150, 8, postgres=False)],
+    [
+        Size(1000, 20, postgres=True),
+        pytest.param(Size(150, 8, postgres=False), marks=pytest.mark.full),
+    ],
     ids=["postgresql", "sqlite"],
 )
 async def test_a_list_is_dialed_and_every_outcome_is_what_the_network_did(
@@ -135,7 +138,7 @@ async def test_a_list_is_dialed_and_every_outcome_is_what_the_network_did(
         assert popped >= sum(c["connected_at"] is not None for c in calls)
 
 
-@pytest.mark.parametrize("database", ["postgresql", "sqlite"])
+@pytest.mark.parametrize("database", ["postgresql", pytest.param("sqlite", marks=pytest.mark.full)])
 async def test_after_kill_nine_nobody_is_called_twice_and_nothing_is_lost(
     database: str, request: pytest.FixtureRequest
 ) -> None:
@@ -177,8 +180,12 @@ async def test_after_kill_nine_nobody_is_called_twice_and_nothing_is_lost(
         await finished(centre, campaign, count, timeout=90)
         calls = await centre.calls(campaign)
         truth = await centre.public.truth_of(len(centre.public.truth()), timeout=30, ended=True)
-        unknown = same_story_after_a_crash(calls, truth)
-        Evidence([centre.asterisk.cel], calls).check(window=2.0)
+        found = Evidence([centre.asterisk.cel], calls)
+        found.check(window=2.0)
+        # A BYE that crosses the bridging leaves the channel up in Asterisk until we hang it up; a
+        # dialer that dies in that moment leaves this to the next one, so both have ended the call.
+        by_us = [call_id for call_id, channel in found.called.items() if channel.ended_by_us]
+        unknown = same_story_after_a_crash(calls, truth, ended_by_us=frozenset(by_us))
         agent_time_adds_up(await centre.rows("agent_interval"))
         # The ledger that paces is what the records say, also after two restarts.
         figures = await centre.post(f"/campaigns/{campaign}/figures", method="GET")

@@ -133,6 +133,7 @@ async def test_a_stolen_manager_secret_has_an_end(lab: Lab) -> None:
     assert len(lab.carrier.invites) <= _CALLS
     made = [e for e in lab.ami.all(Event="Newchannel") if e["Channel"].startswith("PJSIP/")]
     assert {e["Uniqueid"].partition("-")[0] for e in made} == {"stolen"}
+    await lab.node.kill()  # an orderly stop waits for the calls
 
 
 @pytest.mark.full
