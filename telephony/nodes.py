@@ -56,12 +56,6 @@ class Switchboard:
         for switch in self._switches.values():
             await switch.stop()
 
-    async def all_up(self) -> None:
-        """Return when every node is up."""
-        while self.down():
-            self._changed.clear()
-            await self._changed.wait()
-
     async def settled(self, patience: float) -> None:
         """Return when every node is up, or has been away for `patience` seconds: who was given that
         long is not waited for again."""

@@ -26,7 +26,7 @@ class Heartbeat:
     def __init__(self, clock: Clock, *, limit: float) -> None:
         """`limit`: seconds after which what was known is doubted; the lease's margin."""
         self._clock, self._limit = clock, limit
-        self._listeners: list[Stalled] = []
+        self._listeners: dict[Stalled, None] = {}  # in order
         self._recent: deque[tuple[float, float]] = deque()
         self.last = 0.0  # 0: it does not beat yet
         #: How late each beat was.
@@ -35,8 +35,8 @@ class Heartbeat:
 
     def on_stall(self, do: Stalled) -> Callable[[], None]:
         """Do this after each standstill, before anything else is; returns what ends it."""
-        self._listeners.append(do)
-        return lambda: self._listeners.remove(do)
+        self._listeners[do] = None
+        return lambda: self._listeners.pop(do, None)
 
     def look(self) -> None:
         """Find a standstill that has just ended. Cheap; before anything that must not be stale."""

@@ -55,9 +55,6 @@ from telephony.records import CallRecords
 log = structlog.get_logger(__name__)
 
 
-def _nothing() -> None: ...
-
-
 class PoolEngine:
     """Everything that happens in one pool, on one event loop."""
 
@@ -188,7 +185,7 @@ class PoolEngine:
             refresh=self.refresh, tasks=self.tasks, ready=self.ready,
             wake=self.ticker.wake,
         )  # fmt: skip
-        self._deaf: Callable[[], None] = self._heartbeat.on_stall(self._catch_up.stalled)
+        self._deaf = self._heartbeat.on_stall(self._catch_up.stalled)
         self._release_gateway: Any = None
         self._publisher: Publisher | None = None
         self._unsaid: list[tuple[str, str, dict[str, Any]]] = []
@@ -333,7 +330,6 @@ class PoolEngine:
     async def _finish(self, reason: str) -> None:
         self.stop_reason = reason
         self._deaf()
-        self._deaf = _nothing
         if self._release_gateway is not None:
             await self._release_gateway()
             self._release_gateway = None

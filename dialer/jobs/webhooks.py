@@ -25,7 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from dialer.domain.ids import NewId
 from dialer.domain.webhook import Attempted, DeliveryState, Health, try_again
 from dialer.engine.timing import Timing
-from dialer.store import admin
+from dialer.services.audit import Audit
 from dialer.store import webhooks as rows
 from dialer.store.database import Database
 from dialer.webhooks.signature import signed
@@ -88,6 +88,7 @@ class WebhookDeliverer:
         rng: random.Random | None = None,
     ) -> None:
         self._db, self._sender, self._clock, self._new_id = database, sender, clock, new_id
+        self._audit = Audit(clock, new_id)
         self._settings, self._rng = settings or DeliverySettings(), rng or random.Random()
         self._wake = asyncio.Event()
         self._done: list[_Done] = []
@@ -259,17 +260,10 @@ class WebhookDeliverer:
             return
         values = {"enabled": False, "disabled_reason": why, **_columns(Health())}
         await rows.change(connection, row["id"], values)
-        await admin.note(
-            connection,
-            {
-                "id": self._new_id(),
-                "client_id": row["client_id"],
-                "at": self._clock.now(),
-                "who": "dialer",
-                "action": "webhook.disabled",
-                "details": {"webhook_id": str(row["id"]), "reason": why},
-            },
-        )
+        await self._audit.note(
+            connection, row["client_id"], "dialer", "webhook.disabled",
+            webhook_id=row["id"], reason=why,
+        )  # fmt: skip
         log.error("webhook disabled", action="webhook_disabled", webhook=str(row["id"]), why=why)
 
     # -- now and then

@@ -165,12 +165,14 @@ async def test_a_switchboard_of_two_nodes() -> None:
     )
     board.listen(heard)
     await board.start()
-    await board.all_up()
+    await board.settled(5)
+    assert not board.down()
     assert [e.node for e in heard.of(NodeUp)] == ["n1", "n2"]
     nodes["n1"].crash()
     assert board.down() == ["n1"] and [s.node for s in board.up()] == ["n2"]
     with pytest.raises(NotSent):
         board.switch("n3")
     nodes["n1"].boot()
-    await asyncio.wait_for(board.all_up(), 5)
+    await board.settled(5)
+    assert not board.down()
     await board.stop()
