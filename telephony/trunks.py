@@ -13,6 +13,8 @@ from enum import Enum
 
 from telephony.destinations import COSTLY, allowed
 
+_GATHER = 0.25  # s of its rate that an idle trunk may catch up with
+
 
 class Breaker(Enum):
     CLOSED = "closed"  # in use
@@ -65,12 +67,14 @@ class Trunk:
         return max(self.settings.lines - self.used, 0)
 
     def tokens(self, now: float) -> float:
-        """Calls that may leave now; one second's worth can gather."""
+        """Calls that may leave now. Little gathers: a trunk that was idle must not be sent two
+        seconds' worth within one, which its carrier would refuse."""
         rate = self.settings.calls_per_second
+        most = max(rate * _GATHER, 1.0)
         if self._refilled:
-            self._tokens = min(self._tokens + max(now - self._refilled, 0.0) * rate, max(rate, 1.0))
+            self._tokens = min(self._tokens + max(now - self._refilled, 0.0) * rate, most)
         else:
-            self._tokens = max(rate, 1.0)
+            self._tokens = most
         self._refilled = now
         return self._tokens
 

@@ -30,6 +30,7 @@ from dialer.engine.permission import abandon_window
 from dialer.engine.placing import Order, Placer
 from dialer.engine.settings import EngineSettings
 from dialer.engine.state import Agent, Campaign
+from pacing.decision import Binding
 from pacing.engine import pace
 from telephony.clock import Clock
 from telephony.nodes import Switchboard
@@ -82,6 +83,7 @@ class Ticker:
         self._fill = asyncio.Event()
         self._last = clock.monotonic()
         self._placed: dict[UUID, deque[tuple[float, int]]] = {}  # (when, how many) in a tick
+        self._held_back = False  # by the trunks' calls per second, in the last tick
         self.ticks = 0
 
     def wake(self) -> None:
@@ -91,7 +93,9 @@ class Ticker:
     async def tick_loop(self) -> None:
         while True:
             try:
-                async with asyncio.timeout(self._settings.tick):
+                # What the trunks' rate held back leaves as soon as they take more.
+                pause = self._settings.wake_gap if self._held_back else self._settings.tick
+                async with asyncio.timeout(pause):
                     await self._wake.wait()
             except TimeoutError:
                 pass
@@ -115,6 +119,7 @@ class Ticker:
         now = self._clock.monotonic()
         elapsed, self._last = now - self._last, now
         self.ticks += 1
+        self._held_back = False
         self._hopper.send_back_stale()
         self._drain_pausing()
         self._roll_ledgers()
@@ -144,6 +149,7 @@ class Ticker:
                 now=now,
             )
         )
+        self._held_back = bool((decision.binding == Binding.RATE).any())
         orders: list[Order] = []
         for index, row in enumerate(rows):
             count = int(decision.calls[index])
