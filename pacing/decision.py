@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-from pacing.state import Ints, Mode, PacingInput
+from pacing.state import Flags, Ints, Mode, PacingInput
 
 
 class Binding(IntEnum):
@@ -50,10 +50,10 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Calls to place now and calls to cancel, per row, with the reasons."""
+    """Calls to place now, per row, and ringing calls to give up, with the reasons."""
 
     calls: Ints
-    cancel: Ints
+    cancel: Flags  # which of `inputs.ringing`
     binding: Ints
     wanted: Ints  # before lines, rate and leads
     inputs: PacingInput

@@ -42,7 +42,7 @@ def pace(given: PacingInput) -> Decision:
     calls, binding = _trunks(given, calls, binding)
     return Decision(
         calls=calls,
-        cancel=np.zeros(given.rows, dtype=np.int64),
+        cancel=np.zeros(len(given.ringing.row), dtype=np.bool_),
         binding=binding,
         wanted=wanted,
         inputs=given,

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
 
 class Mode(IntEnum):
@@ -61,8 +62,26 @@ class Trunks:
 
 
 @dataclass(frozen=True, slots=True)
+class Windows:
+    """Abandon budgets that apply, as many per row as rules and centre ask for.
+
+    `row`: whose; `live`, `abandoned`: counted in the window so far; `cap`: share of live answers;
+    `seconds_left`: until the window closes, inf for one that rolls on."""
+
+    row: Ints = field(default_factory=_ints)
+    live: Floats = field(default_factory=_floats)
+    abandoned: Floats = field(default_factory=_floats)
+    cap: Floats = field(default_factory=_floats)
+    seconds_left: Floats = field(default_factory=_floats)
+
+
+@dataclass(frozen=True, slots=True)
 class PacingInput:
-    """All rows at one instant. Every per-row array has the same length n."""
+    """All rows at one instant. Every per-row array has the same length n.
+
+    Optional per-row arrays may be empty: `slot` (where the engine keeps what it learnt of this row;
+    default: the row's own number), `ring_timeout` (s; 25), `cancel_after` (s a call must have rung
+    before it may be given up; inf, the default: never)."""
 
     mode: Ints
     ratio: Floats  # calls per free agent (ratio mode)
@@ -80,8 +99,13 @@ class PacingInput:
     trunks: Trunks = field(default_factory=Trunks)
     ringing: Ragged = field(default_factory=Ragged)
     ringing_signal: Ints = field(default_factory=_ints)  # Signal per ringing call
+    analysing_since: Ragged = field(default_factory=Ragged)  # s since the answer
     talking: Ragged = field(default_factory=Ragged)
     wrapping: Ragged = field(default_factory=Ragged)
+    windows: Windows = field(default_factory=Windows)
+    slot: Ints = field(default_factory=_ints)
+    ring_timeout: Floats = field(default_factory=_floats)
+    cancel_after: Floats = field(default_factory=_floats)
     tick: float = 1.0  # s until the next decision
 
     def __post_init__(self) -> None:
@@ -92,6 +116,14 @@ class PacingInput:
             "leads",
         ):  # fmt: skip
             if getattr(self, name).shape != (n,):
+                raise ValueError(f"{name}: expected shape ({n},), got {getattr(self, name).shape}")
+        for name, default in (
+            ("slot", np.arange(n)), ("ring_timeout", np.full(n, 25.0)),
+            ("cancel_after", np.full(n, np.inf)),
+        ):  # fmt: skip
+            if getattr(self, name).shape == (0,):
+                object.__setattr__(self, name, default)
+            elif getattr(self, name).shape != (n,):
                 raise ValueError(f"{name}: expected shape ({n},), got {getattr(self, name).shape}")
 
     @property

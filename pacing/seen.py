@@ -1,0 +1,54 @@
+"""What happened since the last decision, as arrays: what the engine learns from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+import numpy as np
+
+from pacing.state import Floats, Ints
+
+
+class Kind(IntEnum):
+    """One thing that happened; `seconds` of an event is what is said here."""
+
+    ANSWERED = 0  # somebody or something picked up: s since dial
+    FAILED = 1  # busy, rejected, invalid, congestion: s since dial
+    RANG_OUT = 2  # the ring timeout: s since dial
+    CANCELLED = 3  # given up by us: s since dial
+    PROGRESS = 4  # a stronger signal came (`signal`: the one before): s since dial
+    PERSON = 5  # analysed: a person; without analysis at once: s since the answer
+    MACHINE = 6  # analysed: not a person: s since the answer
+    TALK_ENDED = 7  # s of talk
+    WRAP_ENDED = 8  # s of wrap-up
+    CONNECTED = 9  # a person met an agent: s waited
+    ABANDONED = 10  # a person met nobody within the window: s waited
+    GAVE_UP = 11  # a person hung up before the window was over: s waited
+    PLACED = 12  # a call was placed: 0
+
+
+def _ints() -> Ints:
+    return np.zeros(0, dtype=np.int64)
+
+
+def _floats() -> Floats:
+    return np.zeros(0, dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Events since the last decision, equally long arrays. `slot`: see `PacingInput`; `signal`: the
+    strongest signal of the call before this event (`pacing.state.Signal`), 0 where there is none.
+    """
+
+    kind: Ints = field(default_factory=_ints)
+    slot: Ints = field(default_factory=_ints)
+    seconds: Floats = field(default_factory=_floats)
+    signal: Ints = field(default_factory=_ints)
+
+    def __post_init__(self) -> None:
+        n = len(self.kind)
+        for name in ("slot", "seconds", "signal"):
+            if getattr(self, name).shape != (n,):
+                raise ValueError(f"{name}: expected shape ({n},), got {getattr(self, name).shape}")
