@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-from pacing.state import Flags, Ints, Mode, PacingInput
+from pacing.state import Flags, Floats, Ints, Mode, PacingInput
 
 
 class Binding(IntEnum):
@@ -18,6 +18,7 @@ class Binding(IntEnum):
     LINES = 4
     RATE = 5
     BUDGET = 6  # the abandon budget is spent: one call per free agent until it recovers
+    RISK = 7  # one call more would make more abandoned calls than the budget pays for
 
 
 _SENTENCES = {
@@ -28,7 +29,24 @@ _SENTENCES = {
     Binding.LINES: "no more lines are free",
     Binding.RATE: "the trunks' calls per second are used up",
     Binding.BUDGET: "too many calls were abandoned: one call per free agent until it recovers",
+    Binding.RISK: "one call more would risk more abandoned calls than the budget allows",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a predictive decision went by, per row; the horizon is `AHEAD` s."""
+
+    theta: Floats  # abandoned calls that one more answer may cost
+    price: Floats  # what the next one would have cost
+    goal: Floats  # share of the coming answers that may be abandoned
+    budget_left: Floats  # abandoned calls left in the tightest window; inf: none counts them
+    answers: Floats  # persons expected of the calls under way
+    free: Floats  # agents expected to be free
+    answer_share: Floats  # of calls placed now
+
+
+AHEAD = 10.0  # s
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +75,7 @@ class Decision:
     binding: Ints
     wanted: Ints  # before lines, rate and leads
     inputs: PacingInput
+    forecast: Forecast | None = None
 
     def explain(self, row: int) -> Explanation:
         """Why this many, in fields and in a sentence."""

@@ -1,30 +1,49 @@
-"""How many calls to place now: preview, manual, progressive and fixed ratio, all rows in one call.
+"""How many calls to place now, for all rows in one call, whatever their mode.
 
 Progressive places one call per free agent and counts those already under way. Fixed ratio places
 `ratio` calls per free agent, at most `ratio_cap`; when more calls were abandoned than the target
-allows it falls back to one per agent until the rate recovers. Shared trunks are divided fairly.
+allows it falls back to one per agent until the rate recovers. Predictive rows are decided by
+`pacing.predictive`; while their budget is out they are progressive. Shared trunks are divided
+fairly.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from pacing.decision import Binding, Decision
-from pacing.state import Floats, Ints, Mode, PacingInput
+from pacing.decision import Binding, Decision, Forecast
+from pacing.limits import within_trunks
+from pacing.predictive.brain import Brain, Plan
+from pacing.seen import Seen
+from pacing.state import Flags, Floats, Ints, Mode, PacingInput
 
-_KNOWN = (Mode.PREVIEW, Mode.MANUAL, Mode.PROGRESSIVE, Mode.RATIO)
 _LEAST_ANSWERS = 20  # below this many live answers a rate says nothing
 
 
-def pace(given: PacingInput) -> Decision:
-    """Decide for every row.
+class Engine:
+    """Decides, and learns between decisions. One for all rows that are paced together; what it
+    learnt of a row stays at the row's `slot`. Deterministic: equal inputs, equal decisions."""
 
-    Raises ValueError for a mode that has no engine. Never places calls without a free agent, nor
-    above leads, lines or rate; values that make no sense (negative, not finite) count as zero.
-    """
+    def __init__(self) -> None:
+        self.brain = Brain()
+
+    def decide(self, given: PacingInput, seen: Seen | None = None) -> Decision:
+        """Decide for every row. `seen`: what happened since the last decision.
+
+        Never places calls without agents, nor above leads, lines or rate; values that make no
+        sense (negative, not finite) count as zero. Raises ValueError for an unknown mode."""
+        predictive = given.mode == Mode.PREDICTIVE
+        if not predictive.any() and not self.brain.started:
+            return pace(given)  # nobody asks for what could be learnt
+        return pace(given, self.brain.plan(given, seen if seen is not None else Seen()))
+
+
+def pace(given: PacingInput, plan: Plan | None = None) -> Decision:
+    """One decision without memory; predictive rows need a `plan`, without one they are
+    progressive. Raises ValueError for an unknown mode."""
     mode = given.mode
-    if not np.isin(mode, np.array(_KNOWN)).all():
-        raise ValueError(f"expected modes {[m.name for m in _KNOWN]}, got {mode.tolist()}")
+    if not np.isin(mode, np.array(list(Mode))).all():
+        raise ValueError(f"expected modes {[m.name for m in Mode]}, got {mode.tolist()}")
     free = np.maximum(given.agents_free, 0)
     flight = np.maximum(given.in_flight, 0) + np.maximum(given.analysing, 0)
     flight = flight + np.maximum(given.waiting, 0)
@@ -37,19 +56,23 @@ def pace(given: PacingInput) -> Decision:
     binding[spent] = Binding.BUDGET
     binding[free == 0] = Binding.NO_AGENTS
     binding[assisted] = Binding.MODE
+    cancel: Flags = np.zeros(len(given.ringing.row), dtype=np.bool_)
+    if plan is not None:
+        ahead = (mode == Mode.PREDICTIVE) & ~plan.frozen
+        wanted = np.where(ahead, plan.calls, wanted)
+        binding[(mode == Mode.PREDICTIVE) & plan.frozen] = Binding.BUDGET
+        binding[ahead] = np.where(plan.agents[ahead] > 0, Binding.RISK, Binding.NO_AGENTS)
+        cancel = plan.cancel & (mode == Mode.PREDICTIVE)[given.ringing.row]
     calls = np.minimum(wanted, np.maximum(given.leads, 0))
     binding[calls < wanted] = Binding.LEADS
-    calls, binding = _trunks(given, calls, binding)
+    calls, binding = within_trunks(given, calls, binding)
     return Decision(
-        calls=calls,
-        cancel=np.zeros(len(given.ringing.row), dtype=np.bool_),
-        binding=binding,
-        wanted=wanted,
-        inputs=given,
-    )
+        calls=calls, cancel=cancel, binding=binding, wanted=wanted, inputs=given,
+        forecast=plan.forecast if plan is not None else None,
+    )  # fmt: skip
 
 
-def over_budget(given: PacingInput) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+def over_budget(given: PacingInput) -> Flags:
     """Rows whose abandon rate is above target, once there are enough answers to tell."""
     live = np.maximum(given.live_answers, 0)
     target = np.clip(np.nan_to_num(given.target_abandon, nan=0.0), 0.0, 1.0)
@@ -62,48 +85,4 @@ def _ratio(given: PacingInput) -> Floats:
     return np.clip(ratio, 1.0, np.clip(cap, 1.0, 10.0))
 
 
-def _trunks(given: PacingInput, calls: Ints, binding: Ints) -> tuple[Ints, Ints]:
-    """Divide free lines and calls-per-second tokens among the rows that share trunks."""
-    trunks = given.trunks
-    if len(trunks.row) == 0:
-        zero = np.zeros_like(calls)
-        binding[calls > 0] = Binding.LINES
-        return zero, binding
-    count = len(trunks.lines)
-    lines = np.floor(np.clip(np.nan_to_num(trunks.lines, nan=0.0), 0, 1e9))
-    tokens = np.floor(np.clip(np.nan_to_num(trunks.tokens, nan=0.0), 0, 1e9))
-    room = np.minimum(lines, tokens)
-    # A row that may use several trunks spreads over them in proportion to their room.
-    pair_room = room[trunks.trunk]
-    row_room = np.bincount(trunks.row, weights=pair_room, minlength=given.rows)
-    weight = np.divide(
-        pair_room, row_room[trunks.row], out=np.zeros_like(pair_room),
-        where=row_room[trunks.row] > 0,
-    )  # fmt: skip
-    demand = calls[trunks.row] * weight
-    asked = np.bincount(trunks.trunk, weights=demand, minlength=count)
-    share = np.divide(room, asked, out=np.ones(count), where=asked > room)
-    exact = np.bincount(trunks.row, weights=demand * share[trunks.trunk], minlength=given.rows)[
-        : given.rows
-    ]
-    granted = np.minimum(np.floor(exact + 1e-9).astype(np.int64), calls)
-    granted = _largest_remainders(granted, exact.astype(np.float64), calls, int(room.sum()))
-    short = granted < calls
-    no_lines = np.bincount(trunks.row, weights=lines[trunks.trunk], minlength=given.rows)
-    no_tokens = np.bincount(trunks.row, weights=tokens[trunks.trunk], minlength=given.rows)
-    binding = np.where(
-        short, np.where(no_lines <= no_tokens, int(Binding.LINES), int(Binding.RATE)), binding
-    )
-    return granted, binding
-
-
-def _largest_remainders(granted: Ints, exact: Floats, calls: Ints, room: int) -> Ints:
-    """Hand out what rounding left over, largest remainder first."""
-    left = min(round(float(exact.sum())), room) - int(granted.sum())
-    if left <= 0:
-        return granted
-    remainder = np.where(granted < calls, exact - granted, -1.0)
-    order = np.argsort(-remainder, kind="stable")[:left]
-    granted = granted.copy()
-    granted[order] += (remainder[order] > 1e-9).astype(np.int64)
-    return granted
+__all__ = ["Engine", "Forecast", "Ints", "over_budget", "pace"]

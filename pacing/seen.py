@@ -17,7 +17,7 @@ class Kind(IntEnum):
     FAILED = 1  # busy, rejected, invalid, congestion: s since dial
     RANG_OUT = 2  # the ring timeout: s since dial
     CANCELLED = 3  # given up by us: s since dial
-    PROGRESS = 4  # a stronger signal came (`signal`: the one before): s since dial
+    PROGRESS = 4  # a stronger signal came (`became`): s since dial
     PERSON = 5  # analysed: a person; without analysis at once: s since the answer
     MACHINE = 6  # analysed: not a person: s since the answer
     TALK_ENDED = 7  # s of talk
@@ -38,17 +38,23 @@ def _floats() -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Events since the last decision, equally long arrays. `slot`: see `PacingInput`; `signal`: the
-    strongest signal of the call before this event (`pacing.state.Signal`), 0 where there is none.
-    """
+    """Events since the last decision, equally long arrays.
+
+    `slot`: see `PacingInput`; `signal`: the strongest signal of the call before this event
+    (`pacing.state.Signal`), 0 where there is none; `became`: the signal of a PROGRESS event, else
+    0. `signal` and `became` may be left out when there are none."""
 
     kind: Ints = field(default_factory=_ints)
     slot: Ints = field(default_factory=_ints)
     seconds: Floats = field(default_factory=_floats)
     signal: Ints = field(default_factory=_ints)
+    became: Ints = field(default_factory=_ints)
 
     def __post_init__(self) -> None:
         n = len(self.kind)
-        for name in ("slot", "seconds", "signal"):
+        for name in ("signal", "became"):
+            if getattr(self, name).shape == (0,):
+                object.__setattr__(self, name, np.zeros(n, dtype=np.int64))
+        for name in ("slot", "seconds", "signal", "became"):
             if getattr(self, name).shape != (n,):
                 raise ValueError(f"{name}: expected shape ({n},), got {getattr(self, name).shape}")

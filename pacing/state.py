@@ -106,7 +106,7 @@ class PacingInput:
     slot: Ints = field(default_factory=_ints)
     ring_timeout: Floats = field(default_factory=_floats)
     cancel_after: Floats = field(default_factory=_floats)
-    tick: float = 1.0  # s until the next decision
+    tick: float = 1.0  # s since the last decision, and until the next
 
     def __post_init__(self) -> None:
         n = len(self.mode)

@@ -1,0 +1,91 @@
+"""The abandon budget: how many of the next answers may be abandoned, and at what price.
+
+Several windows may apply to a row (campaign and centre, day and month); the tightest counts. The
+price theta, the abandoned calls that one more answer may cost, is the goal times a factor that is
+learnt without a model: each live answer moves its logarithm by eta * (goal - abandoned) / target
+(stochastic approximation, Robbins and Monro 1951). A factor that is bounded and moves slowly cannot
+miss the goal by more than its range / (eta * answers), however wrong the forecast is. When one
+abandoned call more would break a window's cap for good, the row is frozen: one call per free agent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pacing.state import Flags, Floats, Ints, PacingInput
+
+_ETA = 0.006
+_FIRST, _LEAST, _MOST = 2.0, 0.1, 30.0  # the factor
+_THETA_MOST = 0.6
+_CORRECT = 200.0  # answers over which an error of the past is made good
+_SMALL = 100.0  # answers: a rolling window with fewer is taken for that many
+_CAREFUL = 0.95  # of the answers to be expected
+_RESERVE = 0.5  # abandoned calls kept back in a window that closes
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What each row may do now."""
+
+    theta: Floats  # abandoned calls that one more answer may cost
+    goal: Floats  # share of the coming answers that may be abandoned
+    left: Floats  # abandoned calls left in the tightest window
+    frozen: Flags
+
+
+class Budget:
+    """Factors and rates of live answers, by slot."""
+
+    def __init__(self) -> None:
+        self.factor = np.zeros(0)  # log
+        self.goal = np.zeros(0)
+        self.pace = np.zeros(0)  # live answers per second, over some fifteen minutes
+        self._time = np.zeros(0)
+
+    def grow(self, slots: int) -> None:
+        more = slots - len(self.factor)
+        if more > 0:
+            pad = np.zeros(more)
+            self.factor = np.concatenate([self.factor, pad + np.log(_FIRST)])
+            self.goal, self.pace = (np.concatenate([a, pad]) for a in (self.goal, self.pace))
+            self._time = np.concatenate([self._time, pad])
+
+    def note(self, slot: Ints, live: Floats, abandoned: Floats, elapsed: float) -> None:
+        """Live answers and abandoned calls of the last `elapsed` s, for each of these slots."""
+        goal = self.goal[slot]
+        step = _ETA * (goal * live - abandoned) / np.maximum(goal, 0.005)
+        self.factor[slot] = np.clip(self.factor[slot] + step, np.log(_LEAST), np.log(_MOST))
+        self._time[slot] += elapsed
+        weight = np.minimum(elapsed / np.clip(self._time[slot], 60.0, 900.0), 1.0)
+        self.pace[slot] += (live / max(elapsed, 1e-6) - self.pace[slot]) * weight
+
+    def allow(self, given: PacingInput, due: Floats) -> Allowance:
+        """`due`: abandoned calls to be expected from what is under way already, per row."""
+        target = np.clip(np.nan_to_num(given.target_abandon, nan=0.0), 0.0, 0.5)
+        live = np.maximum(given.live_answers, 0).astype(np.float64)
+        gone = np.maximum(given.abandoned, 0).astype(np.float64)
+        goal = np.clip(target + (target * live - gone) / _CORRECT, 0.0, 1.5 * target)
+        left = np.full(given.rows, np.inf)
+        windows = given.windows
+        if len(windows.row):
+            row = windows.row
+            cap = np.clip(np.nan_to_num(windows.cap, nan=0.0), 0.0, 0.5)
+            live = np.clip(np.nan_to_num(windows.live, nan=0.0), 0.0, 1e9)
+            gone = np.clip(np.nan_to_num(windows.abandoned, nan=1e9), 0.0, 1e9)
+            rest = np.maximum(np.nan_to_num(windows.seconds_left, nan=0.0, posinf=np.inf), 0.0)
+            closing = np.isfinite(rest)
+            pace = self.pace[given.slot[row]]
+            coming = np.where(closing, pace * np.where(closing, rest, 0.0) * _CAREFUL, 0.0)
+            room = cap * np.where(closing, live + coming, np.maximum(live, _SMALL)) - gone
+            spend = np.where(
+                closing,
+                (room - _RESERVE) / np.maximum(coming, 1.0),
+                cap + (cap * live - gone) / _CORRECT,
+            )
+            np.minimum.at(goal, row, np.clip(spend, 0.0, 1.5 * cap))
+            np.minimum.at(left, row, room)
+        self.goal[given.slot] = goal
+        theta = np.clip(goal * np.exp(self.factor[given.slot]), 0.0, _THETA_MOST)
+        return Allowance(theta, goal, left, frozen=left - due < 1.0)

@@ -1,0 +1,74 @@
+"""How many events came beside how many were expected, and whether that changed.
+
+Two one-sided CUSUM tests (Page 1954) on Poisson counts, for a rise and for a fall. A rise of the
+answer rate makes abandoned calls, so it is believed at once and in part before it is certain; a
+fall only costs agents' time and waits until it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import log
+
+import numpy as np
+
+from pacing.state import Flags, Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """One direction: the ratio it looks for and the evidence (nats) it asks."""
+
+    ratio: float
+    alarm: float
+
+
+RISE = Watch(ratio=1.5, alarm=4.0)
+FALL = Watch(ratio=0.6, alarm=5.5)
+
+
+@dataclass(slots=True)
+class Changes:
+    """For each slot: evidence for a rise and for a fall, and what came since it began to gather."""
+
+    rise: Watch = RISE
+    fall: Watch = FALL
+    _score: Floats = field(default_factory=lambda: np.zeros((2, 0)))
+    _seen: Floats = field(default_factory=lambda: np.zeros((2, 0)))
+    _expected: Floats = field(default_factory=lambda: np.zeros((2, 0)))
+
+    def grow(self, slots: int) -> None:
+        more = slots - self._score.shape[1]
+        if more > 0:
+            pad = np.zeros((2, more))
+            self._score = np.hstack([self._score, pad])
+            self._seen = np.hstack([self._seen, pad])
+            self._expected = np.hstack([self._expected, pad])
+
+    def note(self, seen: Floats, expected: Floats) -> tuple[Flags, Floats]:
+        """Events that came and that were expected since the last time, per slot.
+
+        Returns which slots changed, and by what ratio (1 elsewhere); those start anew."""
+        for side, watch in ((0, self.rise), (1, self.fall)):
+            score, total, due = self._score[side], self._seen[side], self._expected[side]
+            score += seen * log(watch.ratio) - expected * (watch.ratio - 1)
+            total += seen
+            due += expected
+            over = score <= 0
+            score[over] = total[over] = due[over] = 0.0
+        rose, fell = self._score[0] >= self.rise.alarm, self._score[1] >= self.fall.alarm
+        changed = rose | fell
+        side = np.where(rose, 0, 1)
+        if not changed.any():
+            return changed, np.ones(len(changed))
+        at = np.arange(len(changed))
+        ratio = (self._seen[side, at] + 2.0) / (self._expected[side, at] + 2.0)
+        for array in (self._score, self._seen, self._expected):
+            array[:, changed] = 0.0
+        return changed, np.where(changed, ratio, 1.0)
+
+    def rising(self) -> Floats:
+        """By what ratio to raise the level now, on evidence that is not certain yet; >= 1."""
+        trust = np.clip(self._score[0] / self.rise.alarm, 0.0, 1.0)
+        ratio = (self._seen[0] + 2.0) / (self._expected[0] + 2.0)
+        return np.maximum(1.0 + (ratio - 1.0) * trust, 1.0)

@@ -1,0 +1,153 @@
+"""The predictive part of the engine: what it has learnt, and a plan for every row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pacing.budget import Budget
+from pacing.decision import AHEAD, Forecast
+from pacing.learning.analysis import Analysis
+from pacing.learning.grid import AGES, MIDDLES
+from pacing.learning.ring import PHASE_OF, RingModel
+from pacing.learning.service import ServiceModel
+from pacing.predictive.choose import Choice, choose
+from pacing.predictive.giving_up import give_up
+from pacing.predictive.outlook import Outlook, look
+from pacing.predictive.sane import sane
+from pacing.seen import Kind, Seen
+from pacing.state import Flags, Floats, Ints, Mode, PacingInput, Ragged
+
+_TURNS = 5  # decisions after which a slot's tables are computed anew
+_SOON = int(np.searchsorted(MIDDLES, AHEAD)) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Per row; `cancel` per ringing call."""
+
+    calls: Ints
+    cancel: Flags
+    frozen: Flags
+    agents: Ints
+    forecast: Forecast
+
+
+class Brain:
+    """Learns from what was seen, then plans. Arrays by slot; see `PacingInput`."""
+
+    def __init__(self) -> None:
+        self.ring, self.service = RingModel(), ServiceModel()
+        self.analysis, self.budget = Analysis(), Budget()
+        self._turn, self._slots = 0, 0
+        self._before: tuple[Ints, Ints, Ints] | None = None  # slot, phase, age of ringing calls
+        self._risk = np.zeros(0)  # abandoned calls expected of what is under way, by slot
+
+    @property
+    def started(self) -> bool:
+        """Whether it was ever asked."""
+        return self._turn > 0
+
+    def plan(self, given: PacingInput, seen: Seen) -> Plan:
+        """Learn what was seen, then decide for all rows (those that are not predictive too)."""
+        given = sane(given)
+        self._grow(given, seen)
+        self._learn(given, seen)
+        ahead = look(given, self.ring, self.service, self.analysis)
+        allowance = self.budget.allow(given, self._risk[given.slot])
+        predictive = given.mode == Mode.PREDICTIVE
+        most = np.where(predictive & ~allowance.frozen, np.minimum(given.leads, _room(given)), 0)
+        choice = choose(ahead, allowance.theta, most)
+        cancel = give_up(given, ahead, choice.tight, allowance.theta)
+        self._risk[given.slot] = _risk(ahead, choice)
+        self._turn += 1
+        return Plan(
+            calls=choice.calls, cancel=cancel, frozen=allowance.frozen, agents=ahead.agents,
+            forecast=Forecast(
+                theta=allowance.theta, price=choice.price, goal=allowance.goal,
+                budget_left=allowance.left,
+                answers=_by_row(ahead.call_row, ahead.answer[:, _SOON], given.rows) + ahead.sure,
+                free=ahead.agents - _by_row(ahead.agent_row, ahead.busy[:, _SOON], given.rows),
+                answer_share=ahead.fresh[:, -1],
+            ),
+        )  # fmt: skip
+
+    def _grow(self, given: PacingInput, seen: Seen) -> None:
+        need = int(max(given.slot.max(initial=-1), seen.slot.max(initial=-1))) + 1
+        if need <= self._slots:
+            return
+        for part in (self.ring, self.service, self.analysis, self.budget):
+            part.grow(need)
+        self._risk = np.concatenate([self._risk, np.zeros(need - self._slots)])
+        self._slots = need
+
+    def _learn(self, given: PacingInput, seen: Seen) -> None:
+        slots, slot = self._slots, given.slot
+        answers = self.ring.note(seen)
+        due = np.zeros(slots)
+        if self._before is not None:
+            of, phase, age = self._before
+            due = np.bincount(of, weights=self.ring.rate[of, phase, age], minlength=slots)
+            due *= given.tick
+        changed, ratio = self.ring.changes.note(answers, due)
+        some = np.flatnonzero(changed)
+        if len(some):
+            self.ring.change(some, ratio[some])
+        self.ring.forget(answers)
+        talk, wrap = _of(seen, Kind.TALK_ENDED), _of(seen, Kind.WRAP_ENDED)
+        talking = Ragged(slot[given.talking.row], given.talking.seconds)
+        wrapping = Ragged(slot[given.wrapping.row], given.wrapping.seconds)
+        self.service.talk.watch(seen.slot[talk], talking.row, talking.seconds, given.tick)
+        self.service.talk.note(seen.slot[talk], seen.seconds[talk])
+        self.service.wrap.note(seen.slot[wrap], seen.seconds[wrap])
+        self.analysis.note(seen)
+        abandoned = np.bincount(seen.slot[_of(seen, Kind.ABANDONED)], minlength=slots)
+        live = np.bincount(seen.slot[_of(seen, Kind.CONNECTED)], minlength=slots) + abandoned
+        self.budget.note(slot, live[slot] * 1.0, abandoned[slot] * 1.0, given.tick)
+        self.ring.timeout[slot] = given.ring_timeout
+        self.service.window[slot] = given.connect_window
+        ringing = Ragged(slot[given.ringing.row], given.ringing.seconds)
+        self._refresh(slot, changed, ringing, given.ringing_signal, talking, wrapping)
+        ages = np.clip(ringing.seconds + given.tick / 2, 0, AGES - 1).astype(np.int64)
+        self._before = ringing.row, PHASE_OF[given.ringing_signal], ages
+
+    def _refresh(
+        self, slot: Ints, changed: Flags, ringing: Ragged, signal: Ints, talking: Ragged,
+        wrapping: Ragged,
+    ) -> None:  # fmt: skip
+        """Each slot every few decisions, in turns; those that changed, or seem to, at once."""
+        mine = np.zeros(self._slots, dtype=bool)
+        mine[slot] = True
+        due = (np.arange(self._slots) + self._turn) % _TURNS == 0
+        slots = np.flatnonzero(mine & (due | changed | (self.ring.changes.rising() > 1.15)))
+        if self._turn == 0:
+            slots = np.flatnonzero(mine)
+        self.ring.refresh(slots, ringing, signal)
+        self.service.refresh(slots, talking, wrapping)
+
+
+def _of(seen: Seen, kind: Kind) -> Ints:
+    return np.flatnonzero(seen.kind == kind)
+
+
+def _by_row(row: Ints, values: Floats, rows: int) -> Floats:
+    return np.bincount(row, weights=values, minlength=rows)[:rows]
+
+
+def _room(given: PacingInput) -> Ints:
+    """Calls that lines and rate could take, per row."""
+    trunks = given.trunks
+    if not len(trunks.row):
+        return np.zeros(given.rows, dtype=np.int64)
+    room = np.floor(np.minimum(trunks.lines, trunks.tokens))[trunks.trunk]
+    return np.bincount(trunks.row, weights=np.maximum(room, 0), minlength=given.rows)[
+        : given.rows
+    ].astype(np.int64)
+
+
+def _risk(ahead: Outlook, choice: Choice) -> Floats:
+    """Abandoned calls to be expected of the calls that ring and wait."""
+    rows = len(ahead.agents)
+    lands = np.diff(ahead.answer, axis=1, prepend=0.0)
+    return _by_row(ahead.call_row, (lands * choice.tight[ahead.call_row]).sum(1), rows)

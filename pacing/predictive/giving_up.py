@@ -1,0 +1,42 @@
+"""Ringing calls that are given up, because nobody would be free when they are answered.
+
+Only calls that have rung the legal minimum; and only when an answer of theirs, which could come any
+moment, would cost several times what a new call may.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pacing.predictive.choose import worst_later
+from pacing.predictive.outlook import Outlook
+from pacing.state import Flags, Floats, PacingInput
+
+_WORSE = 2.0  # times theta
+
+
+def give_up(given: PacingInput, look: Outlook, tight: Floats, theta: Floats) -> Flags:
+    """Which of `given.ringing`; at most the most expensive third of a row's candidates at once,
+    since each that goes makes the others cheaper."""
+    ringing = given.ringing
+    n = len(ringing.row)
+    gone = np.zeros(n, dtype=bool)
+    may = ringing.seconds >= given.cancel_after[ringing.row]
+    if not may.any():
+        return gone
+    at = np.flatnonzero(may)
+    row = ringing.row[at]
+    lands = np.diff(look.answer[at], axis=1, prepend=0.0)
+    chance = lands.sum(1)
+    cost = (worst_later(tight)[row] * lands).sum(1) / np.maximum(chance, 1e-9)
+    over = (cost > _WORSE * theta[row]) & (chance > 1e-6)
+    at, row, cost = at[over], row[over], cost[over]
+    if not len(at):
+        return gone
+    order = np.lexsort((-ringing.seconds[at], row))
+    at, row = at[order], row[order]
+    starts = np.flatnonzero(np.r_[True, row[1:] != row[:-1]])
+    size = np.diff(np.r_[starts, len(row)])
+    rank = np.arange(len(row)) - np.repeat(starts, size)
+    gone[at[rank < np.repeat((size + 2) // 3, size)]] = True
+    return gone

@@ -1,0 +1,46 @@
+"""Input that makes no sense is made safe before anything is computed from it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from pacing.state import Floats, Ints, PacingInput, Ragged
+
+_LONGEST = 86_400.0  # s
+_MANY = 1_000_000
+
+
+def sane(given: PacingInput) -> PacingInput:
+    """The same input with negative numbers, NaN and infinities taken out: counts between 0 and a
+    million, ages between 0 and a day, windows and timeouts in their usual bounds."""
+    return replace(
+        given,
+        agents_free=_count(given.agents_free),
+        waiting=_count(given.waiting),
+        leads=_count(given.leads),
+        connect_window=_seconds(given.connect_window, most=6.0),
+        ring_timeout=_seconds(given.ring_timeout, most=60.0, default=25.0),
+        cancel_after=np.nan_to_num(given.cancel_after, nan=np.inf, posinf=np.inf, neginf=np.inf),
+        ringing=_ages(given.ringing),
+        analysing_since=_ages(given.analysing_since),
+        talking=_ages(given.talking),
+        wrapping=_ages(given.wrapping),
+        ringing_signal=np.clip(given.ringing_signal, 0, 3)
+        if len(given.ringing_signal) == len(given.ringing.row)
+        else np.zeros(len(given.ringing.row), dtype=np.int64),
+        tick=float(np.clip(np.nan_to_num(given.tick, nan=1.0, posinf=60.0), 0.01, 60.0)),
+    )
+
+
+def _count(values: Ints) -> Ints:
+    return np.clip(values, 0, _MANY)
+
+
+def _seconds(values: Floats, *, most: float, default: float = 0.0) -> Floats:
+    return np.clip(np.nan_to_num(values, nan=default, posinf=most, neginf=0.0), 0.0, most)
+
+
+def _ages(ragged: Ragged) -> Ragged:
+    return Ragged(ragged.row, _seconds(ragged.seconds, most=_LONGEST))
