@@ -22,6 +22,7 @@ _THETA_MOST = 0.6
 _CORRECT = 200.0  # answers over which an error of the past is made good
 _SMALL = 100.0  # answers: a rolling window with fewer is taken for that many
 _CAREFUL = 0.95  # of the answers to be expected
+_CYCLE = 200.0  # s from one answer to an agent's next, before anything is known
 _RESERVE = 0.5  # abandoned calls kept back in a window that closes
 
 
@@ -52,13 +53,18 @@ class Budget:
             self.goal, self.pace = (np.concatenate([a, pad]) for a in (self.goal, self.pace))
             self._time = np.concatenate([self._time, pad])
 
-    def note(self, slot: Ints, live: Floats, abandoned: Floats, elapsed: float) -> None:
-        """Live answers and abandoned calls of the last `elapsed` s, for each of these slots."""
+    def note(
+        self, slot: Ints, live: Floats, abandoned: Floats, agents: Ints, elapsed: float
+    ) -> None:
+        """Live answers and abandoned calls of the last `elapsed` s, and agents, of these slots."""
         goal = self.goal[slot]
         step = _ETA * (goal * live - abandoned) / np.maximum(goal, 0.005)
         self.factor[slot] = np.clip(self.factor[slot] + step, np.log(_LEAST), np.log(_MOST))
+        new = slot[self._time[slot] == 0]
+        if len(new):  # a guess that two minutes outweigh
+            self.pace[new] = agents[self._time[slot] == 0] / _CYCLE
         self._time[slot] += elapsed
-        weight = np.minimum(elapsed / np.clip(self._time[slot], 60.0, 900.0), 1.0)
+        weight = np.minimum(elapsed / np.clip(self._time[slot] + 120.0, 120.0, 900.0), 1.0)
         self.pace[slot] += (live / max(elapsed, 1e-6) - self.pace[slot]) * weight
 
     def allow(self, given: PacingInput, due: Floats) -> Allowance:

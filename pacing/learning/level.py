@@ -58,11 +58,11 @@ class Changes:
             score[over] = total[over] = due[over] = 0.0
         rose, fell = self._score[0] >= self.rise.alarm, self._score[1] >= self.fall.alarm
         changed = rose | fell
-        side = np.where(rose, 0, 1)
+        which = np.where(rose, 0, 1)
         if not changed.any():
             return changed, np.ones(len(changed))
         at = np.arange(len(changed))
-        ratio = (self._seen[side, at] + 2.0) / (self._expected[side, at] + 2.0)
+        ratio = (self._seen[which, at] + 2.0) / (self._expected[which, at] + 2.0)
         for array in (self._score, self._seen, self._expected):
             array[:, changed] = 0.0
         return changed, np.where(changed, ratio, 1.0)
@@ -71,4 +71,5 @@ class Changes:
         """By what ratio to raise the level now, on evidence that is not certain yet; >= 1."""
         trust = np.clip(self._score[0] / self.rise.alarm, 0.0, 1.0)
         ratio = (self._seen[0] + 2.0) / (self._expected[0] + 2.0)
-        return np.maximum(1.0 + (ratio - 1.0) * trust, 1.0)
+        raised: Floats = np.maximum(1.0 + (ratio - 1.0) * trust, 1.0)
+        return raised

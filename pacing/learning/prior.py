@@ -25,7 +25,8 @@ def lognormal_hazard(edges: Floats, *, mean: float, cv: float) -> Floats:
     alive = np.maximum(1.0 - lognormal_cdf(edges, mean=mean, cv=cv), 1e-12)
     rates = np.log(alive[:-1] / alive[1:]) / np.diff(edges)
     # Far out the numbers run out of digits; a hazard that stays is the safe guess for an agent.
-    return np.maximum(rates, exp(-9))
+    hazard: Floats = np.maximum(rates, exp(-9))
+    return hazard
 
 
 def answer_hazard(bins: int, *, share: float, mean: float, cv: float, timeout: float) -> Floats:
@@ -34,4 +35,5 @@ def answer_hazard(bins: int, *, share: float, mean: float, cv: float, timeout: f
     within = lognormal_cdf(np.array([timeout]), mean=mean, cv=cv)[0]
     answered = share * lognormal_cdf(edges, mean=mean, cv=cv) / within
     alive = np.maximum(1.0 - answered, 1e-3)
-    return np.maximum(np.log(alive[:-1] / np.minimum(alive[1:], alive[:-1])), 1e-5)
+    hazard: Floats = np.maximum(np.log(alive[:-1] / np.minimum(alive[1:], alive[:-1])), 1e-5)
+    return hazard

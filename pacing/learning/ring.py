@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pacing.learning.grid import AGES, AHEAD, HORIZONS, LANDING, MIDDLES, PHASES
+from pacing.learning.grid import AGES, AHEAD, HORIZONS, MIDDLES, PHASES
 from pacing.learning.level import Changes
 from pacing.learning.prior import answer_hazard
 from pacing.seen import Kind, Seen
@@ -30,7 +30,7 @@ _SMOOTH = np.array([0.25, 0.5, 0.25])
 
 def smooth(values: Floats) -> Floats:
     """A triangle of three neighbours along the last axis; sums are kept but at the ends."""
-    out = values * _SMOOTH[1]
+    out: Floats = values * _SMOOTH[1]
     out[..., 1:] += values[..., :-1] * _SMOOTH[0]
     out[..., :-1] += values[..., 1:] * _SMOOTH[2]
     out[..., 0] += values[..., 0] * _SMOOTH[0]
@@ -48,9 +48,8 @@ class RingModel:
         self.moved = np.zeros((0, 2, PHASES, AGES))  # to phase 1, to phase 2
         self.changes = Changes()
         self.timeout = np.zeros(0)
-        #: P(answered within MIDDLES | phase, age), and by LANDING for a new call; see `refresh`.
-        self.within = np.zeros((*shape, HORIZONS), dtype=np.float32)
-        self.fresh = np.zeros((0, len(LANDING)))
+        #: Of a person landing within MIDDLES, by phase and age: chance, variance, third moment.
+        self.lands = np.zeros((*shape, 3, HORIZONS), dtype=np.float32)
         self.rate = np.zeros(shape)  # answers per second
 
     @property
@@ -62,15 +61,16 @@ class RingModel:
         old = self.slots
         if slots <= old:
             return
-        for name in ("answered", "failed", "left", "entered", "moved", "within", "fresh", "rate"):
+        for name in ("answered", "failed", "left", "entered", "moved", "lands", "rate"):
             array = getattr(self, name)
             bigger = np.zeros((slots, *array.shape[1:]), dtype=array.dtype)
             bigger[:old] = array
             setattr(self, name, bigger)
         self.timeout = np.concatenate([self.timeout, np.full(slots - old, 25.0)])
         self.changes.grow(slots)
-        empty = Ragged()
-        self.refresh(np.arange(old, slots), empty, np.zeros(0, dtype=np.int64))
+        new = np.arange(old, slots)
+        one, zero = np.ones(len(new)), np.zeros(len(new))
+        self.refresh(new, Ragged(), np.zeros(0, dtype=np.int64), share=one, delay=zero)
 
     def note(self, seen: Seen) -> Floats:
         """Count events; returns the answers per slot among them."""
@@ -108,8 +108,11 @@ class RingModel:
             array[slots] *= weight.reshape(-1, *[1] * (array.ndim - 1))
         self.answered[slots] *= ratio[:, None, None]
 
-    def refresh(self, slots: Ints, ringing: Ragged, signal: Ints) -> None:
-        """Compute the tables of these slots anew. `ringing.row` holds slots here."""
+    def refresh(
+        self, slots: Ints, ringing: Ragged, signal: Ints, *, share: Floats, delay: Floats
+    ) -> None:
+        """Compute the tables of these slots anew. `ringing.row` holds slots here; `share` of the
+        answers are persons, known as such after `delay` s (both for each of `slots`)."""
         if not len(slots):
             return
         where = np.full(self.slots, -1)
@@ -128,7 +131,10 @@ class RingModel:
         answer, fail, move = self._hazards(slots, now)
         rising = self.changes.rising()[slots][:, None, None]
         self.rate[slots] = answer
-        self._tables(slots, answer * rising, fail, move)
+        within = self._within(slots, answer * rising, fail, move)
+        if delay.any():
+            within = _later(within, delay)
+        self.lands[slots] = moments(within * share[:, None, None, None])
 
     def _hazards(self, slots: Ints, now: Floats) -> tuple[Floats, Floats, Floats]:
         """Per second of ringing: answers, failures, moves to a stronger phase (2 x)."""
@@ -158,7 +164,7 @@ class RingModel:
         after = np.cumsum(later[..., ::-1], axis=-1)[..., ::-1] - later / 2
         return np.maximum(reached - after, 0.0)
 
-    def _tables(self, slots: Ints, answer: Floats, fail: Floats, move: Floats) -> None:
+    def _within(self, slots: Ints, answer: Floats, fail: Floats, move: Floats) -> Floats:
         """P(answered within j s), backwards from the ring timeout: each second competing risks."""
         alive = np.arange(AGES)[None, :] < np.floor(self.timeout[slots])[:, None]
         # A call stands in the middle of its bin: the next second is half this bin, half the next.
@@ -178,10 +184,28 @@ class RingModel:
         low = np.floor(MIDDLES).astype(np.int64)
         part = (MIDDLES - low)[:, None, None, None]
         picked = within[low] * (1 - part) + within[np.minimum(low + 1, AHEAD)] * part
-        self.within[slots] = np.moveaxis(picked, 0, -1)
-        first = within[np.minimum(LANDING.astype(np.int64), AHEAD), :, 0, 0]
-        # Whatever rings longer than the tables reach lands at their end.
-        self.fresh[slots] = first.T
+        return np.moveaxis(picked, 0, -1)
+
+
+def moments(chance: Floats) -> Floats:
+    """(..., horizons) chances to (..., 3, horizons): mean, variance, third central moment."""
+    spread = chance * (1 - chance)
+    return np.stack([chance, spread, spread * (1 - 2 * chance)], axis=-2)
+
+
+def _later(chance: Floats, delay: Floats) -> Floats:
+    """Distribution functions on MIDDLES (slots, ..., horizons), each `delay` s later."""
+    at = MIDDLES[None, :] - delay[:, None]
+    high = np.clip(np.searchsorted(MIDDLES, at.ravel()).reshape(at.shape), 1, HORIZONS - 1)
+    low = high - 1
+    part = np.clip((at - MIDDLES[low]) / (MIDDLES[high] - MIDDLES[low]), 0.0, 1.0)
+    wide = (len(delay), 1, 1, HORIZONS)
+    first = np.take_along_axis(chance, low.reshape(wide), axis=-1)
+    second = np.take_along_axis(chance, high.reshape(wide), axis=-1)
+    moved = first * (1 - part.reshape(wide)) + second * part.reshape(wide)
+    early = chance[..., :1] * np.clip(at / MIDDLES[0], 0.0, 1.0).reshape(wide)
+    shifted: Floats = np.where(at.reshape(wide) < MIDDLES[0], early, moved)
+    return shifted
 
 
 def _between(rate: Floats) -> Floats:

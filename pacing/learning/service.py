@@ -12,6 +12,7 @@ import numpy as np
 from pacing.learning.grid import AHEAD, HORIZONS, MIDDLES, TALK, WRAP
 from pacing.learning.level import Changes, Watch
 from pacing.learning.prior import lognormal_hazard
+from pacing.learning.ring import moments
 from pacing.state import Floats, Ints, Ragged
 
 TALK_BINS, WRAP_BINS = len(TALK) - 1, len(WRAP) - 1
@@ -30,7 +31,8 @@ def _overlap(starts: Floats, edges: Floats) -> Floats:
     tops = edges[1:].copy()
     tops[-1] = np.inf
     high = np.minimum(ends[:, :, None], tops[None, None, :])
-    return np.maximum(high - low, 0.0)
+    seconds: Floats = np.maximum(high - low, 0.0)
+    return seconds
 
 
 _TALK_AHEAD = _overlap(_MIDS[0], TALK)
@@ -77,7 +79,8 @@ class Hazard:
         """Compare what ended in `elapsed` s (slots) with what goes on (slots, ages)."""
         n = len(self.ended)
         at = self.bins(seconds)
-        due = np.bincount(row_slot, weights=self.rate[row_slot, at] * elapsed, minlength=n)
+        rate = self.rate[row_slot, at]
+        due = np.bincount(row_slot, weights=rate * elapsed, minlength=n).astype(np.float64)
         seen = np.bincount(slot, minlength=n).astype(np.float64)
         changed, ratio = self.changes.note(seen, due)
         some = np.flatnonzero(changed)
@@ -107,13 +110,14 @@ class Hazard:
 
 
 class ServiceModel:
-    """Per slot: P(an agent in this stage is free within MIDDLES + connect window)."""
+    """Per slot: an agent in this stage is still busy at MIDDLES + connect window."""
 
     def __init__(self) -> None:
         self.talk = Hazard(TALK, lognormal_hazard(TALK, mean=120.0, cv=1.0))
         self.wrap = Hazard(WRAP, lognormal_hazard(WRAP, mean=15.0, cv=0.6))
         self.window = np.zeros(0)
-        self.free_within = np.zeros((0, STAGES, HORIZONS), dtype=np.float32)
+        #: Chance, variance and third central moment.
+        self.busy = np.zeros((0, STAGES, 3, HORIZONS), dtype=np.float32)
 
     def grow(self, slots: int) -> None:
         old = len(self.window)
@@ -122,8 +126,8 @@ class ServiceModel:
         self.talk.grow(slots)
         self.wrap.grow(slots)
         self.window = np.concatenate([self.window, np.full(slots - old, 2.0)])
-        pad = np.zeros((slots - old, STAGES, HORIZONS), dtype=np.float32)
-        self.free_within = np.concatenate([self.free_within, pad])
+        pad = np.zeros((slots - old, STAGES, 3, HORIZONS), dtype=np.float32)
+        self.busy = np.concatenate([self.busy, pad])
         self.refresh(np.arange(old, slots), Ragged(), Ragged())
 
     def refresh(self, slots: Ints, talking: Ragged, wrapping: Ragged) -> None:
@@ -147,8 +151,8 @@ class ServiceModel:
         low = np.clip(np.floor(until), 0, ahead - 1).astype(np.int64)[:, None, :]
         part = np.clip(until[:, None, :] - low, 0.0, 1.0)
         first, second = (np.take_along_axis(table, low + step, axis=2) for step in (0, 1))
-        self.free_within[slots, TALK_BINS:] = first * (1 - part) + second * part
-        self.free_within[slots, :TALK_BINS] = convolved
+        free = np.concatenate([convolved, first * (1 - part) + second * part], axis=1)
+        self.busy[slots] = moments(1.0 - free)
 
 
 def _at(table: Floats, seconds: Floats, ahead: int) -> Floats:

@@ -14,12 +14,13 @@ from pacing.learning.ring import PHASE_OF, RingModel
 from pacing.learning.service import ServiceModel
 from pacing.predictive.choose import Choice, choose
 from pacing.predictive.giving_up import give_up
-from pacing.predictive.outlook import Outlook, look
-from pacing.predictive.sane import sane
+from pacing.predictive.outlook import Outlook
+from pacing.predictive.sane import sane, sane_seen
 from pacing.seen import Kind, Seen
 from pacing.state import Flags, Floats, Ints, Mode, PacingInput, Ragged
 
-_TURNS = 5  # decisions after which a slot's tables are computed anew
+_TURNS = 5, 20  # decisions after which a slot's tables are computed anew, least and most
+_AT_ONCE = 25  # slots
 _SOON = int(np.searchsorted(MIDDLES, AHEAD)) - 1
 
 
@@ -51,10 +52,10 @@ class Brain:
 
     def plan(self, given: PacingInput, seen: Seen) -> Plan:
         """Learn what was seen, then decide for all rows (those that are not predictive too)."""
-        given = sane(given)
+        given, seen = sane(given), sane_seen(seen)
         self._grow(given, seen)
         self._learn(given, seen)
-        ahead = look(given, self.ring, self.service, self.analysis)
+        ahead = Outlook(given, self.ring, self.service, self.analysis)
         allowance = self.budget.allow(given, self._risk[given.slot])
         predictive = given.mode == Mode.PREDICTIVE
         most = np.where(predictive & ~allowance.frozen, np.minimum(given.leads, _room(given)), 0)
@@ -67,9 +68,9 @@ class Brain:
             forecast=Forecast(
                 theta=allowance.theta, price=choice.price, goal=allowance.goal,
                 budget_left=allowance.left,
-                answers=_by_row(ahead.call_row, ahead.answer[:, _SOON], given.rows) + ahead.sure,
-                free=ahead.agents - _by_row(ahead.agent_row, ahead.busy[:, _SOON], given.rows),
-                answer_share=ahead.fresh[:, -1],
+                answers=ahead.answers[:, 0, _SOON] + ahead.sure,
+                free=ahead.agents - ahead.busy[:, 0, _SOON],
+                answer_share=ahead.fresh[:, 0, -1],
             ),
         )  # fmt: skip
 
@@ -88,8 +89,7 @@ class Brain:
         due = np.zeros(slots)
         if self._before is not None:
             of, phase, age = self._before
-            due = np.bincount(of, weights=self.ring.rate[of, phase, age], minlength=slots)
-            due *= given.tick
+            due = given.tick * _by_row(of, self.ring.rate[of, phase, age], slots)
         changed, ratio = self.ring.changes.note(answers, due)
         some = np.flatnonzero(changed)
         if len(some):
@@ -102,9 +102,11 @@ class Brain:
         self.service.talk.note(seen.slot[talk], seen.seconds[talk])
         self.service.wrap.note(seen.slot[wrap], seen.seconds[wrap])
         self.analysis.note(seen)
-        abandoned = np.bincount(seen.slot[_of(seen, Kind.ABANDONED)], minlength=slots)
-        live = np.bincount(seen.slot[_of(seen, Kind.CONNECTED)], minlength=slots) + abandoned
-        self.budget.note(slot, live[slot] * 1.0, abandoned[slot] * 1.0, given.tick)
+        abandoned = _count(seen, Kind.ABANDONED, slots)
+        live = _count(seen, Kind.CONNECTED, slots) + abandoned
+        agents = np.bincount(given.talking.row, minlength=given.rows) + given.agents_free
+        agents = agents + np.bincount(given.wrapping.row, minlength=given.rows)
+        self.budget.note(slot, live[slot], abandoned[slot], agents, given.tick)
         self.ring.timeout[slot] = given.ring_timeout
         self.service.window[slot] = given.connect_window
         ringing = Ragged(slot[given.ringing.row], given.ringing.seconds)
@@ -119,11 +121,13 @@ class Brain:
         """Each slot every few decisions, in turns; those that changed, or seem to, at once."""
         mine = np.zeros(self._slots, dtype=bool)
         mine[slot] = True
-        due = (np.arange(self._slots) + self._turn) % _TURNS == 0
+        turns = int(np.clip(self._slots // _AT_ONCE, *_TURNS))
+        due = (np.arange(self._slots) + self._turn) % turns == 0
         slots = np.flatnonzero(mine & (due | changed | (self.ring.changes.rising() > 1.15)))
         if self._turn == 0:
             slots = np.flatnonzero(mine)
-        self.ring.refresh(slots, ringing, signal)
+        share, delay = self.analysis.share[slots], self.analysis.delay[slots]
+        self.ring.refresh(slots, ringing, signal, share=share, delay=delay)
         self.service.refresh(slots, talking, wrapping)
 
 
@@ -131,8 +135,12 @@ def _of(seen: Seen, kind: Kind) -> Ints:
     return np.flatnonzero(seen.kind == kind)
 
 
+def _count(seen: Seen, kind: Kind, slots: int) -> Floats:
+    return np.bincount(seen.slot[_of(seen, kind)], minlength=slots).astype(np.float64)
+
+
 def _by_row(row: Ints, values: Floats, rows: int) -> Floats:
-    return np.bincount(row, weights=values, minlength=rows)[:rows]
+    return np.bincount(row, weights=values, minlength=rows).astype(np.float64)
 
 
 def _room(given: PacingInput) -> Ints:
@@ -148,6 +156,6 @@ def _room(given: PacingInput) -> Ints:
 
 def _risk(ahead: Outlook, choice: Choice) -> Floats:
     """Abandoned calls to be expected of the calls that ring and wait."""
-    rows = len(ahead.agents)
-    lands = np.diff(ahead.answer, axis=1, prepend=0.0)
-    return _by_row(ahead.call_row, (lands * choice.tight[ahead.call_row]).sum(1), rows)
+    lands = np.diff(ahead.answers[:, 0], axis=1, prepend=0.0)
+    risk: Floats = (lands * choice.tight).sum(1)
+    return risk

@@ -33,40 +33,15 @@ class Crowd:
     """P(all agents are spoken for at h) with k more calls, for all rows."""
 
     def __init__(self, look: Outlook) -> None:
-        rows = len(look.agents)
-        self.look, self.rows = look, rows
-        self.mean = look.sure[:, None].astype(np.float64)
-        self.variance = np.zeros_like(look.fresh)
-        self.third = np.zeros_like(look.fresh)
-        for row, chance in ((look.call_row, look.answer), (look.agent_row, look.busy)):
-            spread = chance * (1 - chance)
-            self.mean = self.mean + _sum(row, chance, rows)
-            self.variance += _sum(row, spread, rows)
-            self.third += _sum(row, spread * (1 - 2 * chance), rows)
-        spread = look.fresh * (1 - look.fresh)
-        self.each = look.fresh, spread, spread * (1 - 2 * look.fresh)
+        self.look, self.rows = look, len(look.agents)
+        self._have = look.answers + look.busy
+        self._have[:, 0] += look.sure[:, None]
+        self._agents = look.agents[:, None].astype(np.float64)
 
     def tight(self, rows: Ints, calls: Floats) -> Floats:
         """For these rows, with so many more calls: (rows, horizons)."""
-        k = calls[:, None]
-        mean, variance, third = (
-            have[rows] + k * one[rows]
-            for have, one in zip((self.mean, self.variance, self.third), self.each, strict=True)
-        )
-        return tail_near(mean, variance, third, self.look.agents[rows, None].astype(np.float64))
-
-
-def _sum(row: Ints, values: Floats, rows: int) -> Floats:
-    """Sums of `values` (n, horizons) by row."""
-    out = np.zeros((rows, values.shape[1]))
-    if not len(row):
-        return out
-    if np.all(row[1:] >= row[:-1]):
-        starts = np.flatnonzero(np.r_[True, row[1:] != row[:-1]])
-        out[row[starts]] = np.add.reduceat(values, starts, axis=0)
-        return out
-    order = np.argsort(row, kind="stable")
-    return _sum(row[order], values[order], rows)
+        sums = self._have[rows] + calls[:, None, None] * self.look.fresh[rows]
+        return tail_near(sums[:, 0], sums[:, 1], sums[:, 2], self._agents[rows])
 
 
 def worst_later(tight: Floats) -> Floats:
@@ -76,7 +51,8 @@ def worst_later(tight: Floats) -> Floats:
 
 def price(tight: Floats, lands: Floats) -> Floats:
     """Abandoned calls caused by an answer that lands like this."""
-    return (worst_later(tight) * lands).sum(-1)
+    cost: Floats = (worst_later(tight) * lands).sum(-1)
+    return cost
 
 
 def choose(look: Outlook, theta: Floats, most: Ints) -> Choice:
@@ -85,10 +61,9 @@ def choose(look: Outlook, theta: Floats, most: Ints) -> Choice:
     crowd = Crowd(look)
     everyone = np.arange(crowd.rows)
     tight = crowd.tight(everyone, np.zeros(crowd.rows))
-    trials = np.bincount(look.call_row, minlength=crowd.rows)
-    small = (look.agents <= _EXACT_AGENTS) & (trials <= _EXACT_TRIALS) & (look.agents > 0)
+    small = (look.agents <= _EXACT_AGENTS) & (look.under_way <= _EXACT_TRIALS) & (look.agents > 0)
     calls = np.zeros(crowd.rows, dtype=np.int64)
-    prices = price(tight, look.lands)
+    prices = price(tight, look.landing)
     large = everyone[~small & (look.agents > 0) & (most > 0)]
     calls[large] = _largest(crowd, large, theta[large], most[large], prices)
     exact = everyone[small]
@@ -99,7 +74,7 @@ def choose(look: Outlook, theta: Floats, most: Ints) -> Choice:
 
 def _largest(crowd: Crowd, rows: Ints, theta: Floats, most: Ints, prices: Floats) -> Ints:
     """By doubling, then halving: the largest k whose k-th call costs at most theta."""
-    lands = crowd.look.lands
+    lands = crowd.look.landing
     low, high = np.zeros(len(rows), dtype=np.int64), most.copy()  # low: fits; high: the bound
     if not len(rows):
         return low
@@ -139,16 +114,17 @@ def _exactly(
     """The same for small pools, each trial counted; fills `calls`, `prices`, `tight`."""
     place = np.full(len(look.agents), -1)
     place[rows] = np.arange(len(rows))
-    states = int(look.agents[rows].max())
-    counts = Counts(len(rows), look.fresh.shape[1], states)
-    for row, chance in ((look.call_row, look.answer), (look.agent_row, look.busy)):
+    fresh = look.fresh[rows, 0]
+    counts = Counts(len(rows), fresh.shape[1], int(look.agents[rows].max()))
+    for row, chance in look.trials():
         for padded in _ranks(place[row], chance, len(rows)):
             counts.add(padded)
     for turn in range(int(look.sure[rows].max(initial=0))):
-        counts.add(np.repeat((look.sure[rows] > turn)[:, None], look.fresh.shape[1], 1) * 1.0)
-    lands, limit, bound = look.lands[rows], theta[rows], most[rows]
+        there = np.zeros(fresh.shape)
+        there[look.sure[rows] > turn] = 1.0
+        counts.add(there)
+    lands, limit, bound = look.landing[rows], theta[rows], most[rows]
     placed = np.zeros(len(rows), dtype=np.int64)
-    fresh = look.fresh[rows]
     going = np.ones(len(rows), dtype=bool)
     tight[rows] = now = counts.at_least(look.agents[rows])
     cost = price(now, lands)

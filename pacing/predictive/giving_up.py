@@ -26,7 +26,7 @@ def give_up(given: PacingInput, look: Outlook, tight: Floats, theta: Floats) -> 
         return gone
     at = np.flatnonzero(may)
     row = ringing.row[at]
-    lands = np.diff(look.answer[at], axis=1, prepend=0.0)
+    lands = np.diff(look.call(at), axis=1, prepend=0.0)
     chance = lands.sum(1)
     cost = (worst_later(tight)[row] * lands).sum(1) / np.maximum(chance, 1e-9)
     over = (cost > _WORSE * theta[row]) & (chance > 1e-6)

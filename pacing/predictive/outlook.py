@@ -6,79 +6,79 @@ busy a connect window later. Person number A(h) meets nobody when A(h) + B(h) ex
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from pacing.learning.analysis import Analysis
-from pacing.learning.grid import AGES, HORIZONS, MIDDLES
-from pacing.learning.ring import PHASE_OF, RingModel
-from pacing.learning.service import TALK_BINS, ServiceModel
-from pacing.state import Floats, Ints, PacingInput
+from pacing.learning.grid import AGES, HORIZONS, MIDDLES, PHASES
+from pacing.learning.ring import PHASE_OF, RingModel, moments
+from pacing.learning.service import STAGES, TALK_BINS, ServiceModel
+from pacing.state import Array, Floats, Ints, PacingInput
 
 
-@dataclass(frozen=True, slots=True)
 class Outlook:
-    """Chances by trial and by row. Calls first by row, as in `given.ringing`."""
+    """Sums by row of the moments (mean, variance, third) of A(h) and B(h); single chances where
+    they are asked for. Every array of moments is (rows, 3, horizons)."""
 
-    call_row: Ints
-    answer: Floats  # (calls, horizons): this ringing call is answered by then
-    agent_row: Ints
-    busy: Floats  # (busy agents, horizons): this agent is still busy a window later
-    fresh: Floats  # (rows, horizons): a call placed now is answered by then
-    lands: Floats  # (rows, horizons): in which stretch it is, given that it is
-    agents: Ints  # free and busy
-    sure: Ints  # persons who wait already
+    def __init__(
+        self, given: PacingInput, ring: RingModel, service: ServiceModel, analysis: Analysis
+    ) -> None:
+        slot, n = given.slot, given.rows
+        self._given, self._share = given, analysis.share
+        self._ring = ring.lands.reshape(-1, 3, HORIZONS)
+        self._busy = service.busy.reshape(-1, 3, HORIZONS)
+        ages = np.clip(given.ringing.seconds, 0, AGES - 1).astype(np.int64)
+        phase = PHASE_OF[given.ringing_signal]
+        self._calls = (slot[given.ringing.row] * PHASES + phase) * AGES + ages
+        talk = service.talk.bins(given.talking.seconds)
+        wrap = service.wrap.bins(given.wrapping.seconds) + TALK_BINS
+        self.agent_row = np.concatenate([given.talking.row, given.wrapping.row])
+        self._stages = slot[self.agent_row] * STAGES + np.concatenate([talk, wrap])
+        self.fresh = ring.lands[slot, 0, 0].astype(np.float64)
+        self.answers = _sum(given.ringing.row, self._ring, self._calls, n)
+        self._soon = self._analysing(analysis.delay)
+        if len(self._soon):
+            self.answers += _sum(given.analysing_since.row, moments(self._soon), None, n)
+        self.busy = _sum(self.agent_row, self._busy, self._stages, n)
+        self.sure = given.waiting  # persons who wait already
+        self.agents = given.agents_free + np.bincount(self.agent_row, minlength=n)
+        self.under_way = np.bincount(given.ringing.row, minlength=n)
+        mass = np.diff(self.fresh[:, 0], axis=1, prepend=0.0)
+        #: In which stretch a call placed now lands, given that it does.
+        self.landing = mass / np.maximum(mass.sum(1, keepdims=True), 1e-12)
 
-
-def look(given: PacingInput, ring: RingModel, service: ServiceModel, analysis: Analysis) -> Outlook:
-    """What lies ahead, from the tables as they are."""
-    slot = given.slot
-    ringing = given.ringing
-    share, delay = analysis.share, analysis.delay
-    ages = np.clip(ringing.seconds, 0, AGES - 1).astype(np.int64)
-    of = slot[ringing.row]
-    answer = ring.within[of, PHASE_OF[given.ringing_signal], ages].astype(np.float64)
-    fresh = ring.within[slot, 0, 0].astype(np.float64)
-    if delay.any():
-        answer, fresh = _later(answer, delay[of]), _later(fresh, delay[slot])
-    answer *= share[of][:, None]
-    fresh *= share[slot][:, None]
-    analysing = given.analysing_since
-    if len(analysing.row):
-        of = slot[analysing.row]
+    def _analysing(self, delay: Floats) -> Floats:
+        """P(a call in analysis turns out a person within h)."""
+        analysing = self._given.analysing_since
+        of = self._given.slot[analysing.row]
         left = np.maximum(delay[of] - analysing.seconds, 0.0)
-        soon = (share[of])[:, None] * (MIDDLES[None, :] >= left[:, None])
-        answer = np.vstack([answer, soon])
-    call_row = np.concatenate([ringing.row, analysing.row])
-    talk = service.talk.bins(given.talking.seconds)
-    wrap = service.wrap.bins(given.wrapping.seconds) + TALK_BINS
-    agent_row = np.concatenate([given.talking.row, given.wrapping.row])
-    stage = np.concatenate([talk, wrap])
-    busy = 1.0 - service.free_within[slot[agent_row], stage].astype(np.float64)
-    known = np.bincount(agent_row, minlength=given.rows)
-    free = np.maximum(given.agents_free, 0)
-    mass = np.diff(ring.fresh[slot], axis=1)
-    lands = mass / np.maximum(mass.sum(1, keepdims=True), 1e-12)
-    return Outlook(
-        call_row=call_row,
-        answer=answer,
-        agent_row=agent_row,
-        busy=busy,
-        fresh=fresh,
-        lands=lands,
-        agents=free + known,
-        sure=np.maximum(given.waiting, 0),
-    )
+        known = (MIDDLES[None, :] >= left[:, None]).astype(np.float64)
+        chance: Floats = known * self._share[of][:, None]
+        return chance
+
+    def call(self, at: Ints) -> Floats:
+        """(calls, horizons): these ringing calls are answered by then."""
+        chance: Floats = self._ring[self._calls[at], 0].astype(np.float64)
+        return chance
+
+    def trials(self) -> list[tuple[Ints, Floats]]:
+        """Every single chance with its row: ringing calls, calls in analysis, busy agents."""
+        given = self._given
+        return [
+            (given.ringing.row, self._ring[self._calls, 0].astype(np.float64)),
+            (given.analysing_since.row, self._soon),
+            (self.agent_row, self._busy[self._stages, 0].astype(np.float64)),
+        ]
 
 
-def _later(chance: Floats, delay: Floats) -> Floats:
-    """Distribution functions on MIDDLES, each `delay` s later."""
-    at = MIDDLES[None, :] - delay[:, None]
-    high = np.clip(np.searchsorted(MIDDLES, at.ravel()).reshape(at.shape), 1, HORIZONS - 1)
-    low = high - 1
-    part = np.clip((at - MIDDLES[low]) / (MIDDLES[high] - MIDDLES[low]), 0.0, 1.0)
-    first = np.take_along_axis(chance, low, axis=1)
-    second = np.take_along_axis(chance, high, axis=1)
-    moved = first * (1 - part) + second * part
-    return np.where(at < MIDDLES[0], chance[:, :1] * np.clip(at / MIDDLES[0], 0.0, 1.0), moved)
+def _sum(row: Ints, table: Array, at: Ints | None, rows: int) -> Floats:
+    """Sums by row of `table[at]` (of `table` itself without `at`)."""
+    out = np.zeros((rows, *table.shape[1:]))
+    if not len(row):
+        return out
+    if np.any(row[1:] < row[:-1]):
+        # Short integers are sorted by radix, several times faster.
+        order = np.argsort(row.astype(np.uint16) if rows < 65_536 else row, kind="stable")
+        row, at = row[order], order if at is None else at[order]
+    starts = np.flatnonzero(np.concatenate([[True], row[1:] != row[:-1]]))
+    out[row[starts]] = np.add.reduceat(table if at is None else table[at], starts, axis=0)
+    return out

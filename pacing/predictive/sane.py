@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from pacing.seen import Seen
 from pacing.state import Floats, Ints, PacingInput, Ragged
 
 _LONGEST = 86_400.0  # s
@@ -31,6 +32,16 @@ def sane(given: PacingInput) -> PacingInput:
         if len(given.ringing_signal) == len(given.ringing.row)
         else np.zeros(len(given.ringing.row), dtype=np.int64),
         tick=float(np.clip(np.nan_to_num(given.tick, nan=1.0, posinf=60.0), 0.01, 60.0)),
+    )
+
+
+def sane_seen(seen: Seen) -> Seen:
+    """The same events; ages between 0 and a day, signals known ones."""
+    return replace(
+        seen,
+        seconds=_seconds(seen.seconds, most=_LONGEST),
+        signal=np.clip(seen.signal, 0, 3),
+        became=np.clip(seen.became, 0, 3),
     )
 
 

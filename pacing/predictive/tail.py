@@ -18,7 +18,8 @@ def normal_cdf(z: Floats) -> Floats:
     at = np.clip((z + _REACH) * (_STEPS / _REACH), 0, 2 * _STEPS - 1e-9)
     low = at.astype(np.int64)
     part = at - low
-    return _PHI[low] * (1 - part) + _PHI[low + 1] * part
+    value: Floats = _PHI[low] * (1 - part) + _PHI[low + 1] * part
+    return value
 
 
 def tail_near(mean: Floats, variance: Floats, third: Floats, least: Floats) -> Floats:
@@ -33,7 +34,8 @@ def tail_near(mean: Floats, variance: Floats, third: Floats, least: Floats) -> F
     tail = np.clip(1.0 - below, 0.0, 1.0)
     # No chance left to speak of: all or nothing.
     sure = (variance < 1e-6).astype(np.float64)
-    return tail * (1 - sure) + sure * (mean > least - 0.5)
+    value: Floats = tail * (1 - sure) + sure * (mean > least - 0.5)
+    return value
 
 
 class Counts:
@@ -54,4 +56,5 @@ class Counts:
         """P(X >= least), (rows, horizons); `least` at most the number of states."""
         states = np.arange(self.below.shape[1])
         mine = (states[None, :] < least[:, None]).astype(np.float64)
-        return np.clip(1.0 - np.einsum("rsh,rs->rh", self.below, mine), 0.0, 1.0)
+        below: Floats = np.einsum("rsh,rs->rh", self.below, mine)
+        return np.clip(1.0 - below, 0.0, 1.0)

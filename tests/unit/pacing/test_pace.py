@@ -72,9 +72,13 @@ def test_preview_and_manual_are_started_by_agents() -> None:
     assert decision.calls.tolist() == [0, 0]
 
 
-def test_predictive_is_refused_until_it_has_an_engine() -> None:
+def test_predictive_without_memory_is_progressive() -> None:
+    assert pace(rows(1, mode=[Mode.PREDICTIVE], agents_free=[3])).calls.tolist() == [3]
+
+
+def test_an_unknown_mode_is_refused() -> None:
     with pytest.raises(ValueError, match="expected modes"):
-        pace(rows(1, mode=[Mode.PREDICTIVE]))
+        pace(rows(1, mode=[9]))
 
 
 def test_a_shared_trunk_is_divided_fairly() -> None:
