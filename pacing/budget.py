@@ -16,14 +16,16 @@ import numpy as np
 
 from pacing.state import Flags, Floats, Ints, PacingInput
 
-_ETA = 0.006
-_FIRST, _LEAST, _MOST = 2.0, 0.1, 30.0  # the factor
+_ETA = 0.002
+_FIRST, _LEAST, _MOST = 1.5, 0.1, 30.0  # the factor
 _THETA_MOST = 0.6
-_CORRECT = 200.0  # answers over which an error of the past is made good
+_CORRECT = 7200.0, 100.0, 2000.0  # s in whose answers the past is made good; least and most answers
 _SMALL = 100.0  # answers: a rolling window with fewer is taken for that many
 _CAREFUL = 0.95  # of the answers to be expected
 _CYCLE = 200.0  # s from one answer to an agent's next, before anything is known
-_RESERVE = 0.5  # abandoned calls kept back in a window that closes
+_RESERVE = 1.0  # abandoned calls kept back in a window that closes
+_KEPT = 0.02  # and this share of the whole
+_DUE = 1.5  # times what the calls under way are expected to cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,9 @@ class Budget:
         target = np.clip(np.nan_to_num(given.target_abandon, nan=0.0), 0.0, 0.5)
         live = np.maximum(given.live_answers, 0).astype(np.float64)
         gone = np.maximum(given.abandoned, 0).astype(np.float64)
-        goal = np.clip(target + (target * live - gone) / _CORRECT, 0.0, 1.5 * target)
+        seconds, least, most = _CORRECT
+        soon = np.clip(self.pace[given.slot] * seconds, least, most)
+        goal = np.clip(target + (target * live - gone) / soon, 0.0, 1.5 * target)
         left = np.full(given.rows, np.inf)
         windows = given.windows
         if len(windows.row):
@@ -87,11 +91,15 @@ class Budget:
             room = cap * np.where(closing, live + coming, np.maximum(live, _SMALL)) - gone
             spend = np.where(
                 closing,
-                (room - _RESERVE) / np.maximum(coming, 1.0),
-                cap + (cap * live - gone) / _CORRECT,
+                (room - _RESERVE - _KEPT * cap * (live + coming)) / np.maximum(coming, 1.0),
+                cap + (cap * live - gone) / soon[row],
             )
+            # A window that closes at the target says how to spend it better than the target does.
+            served = np.zeros(given.rows, dtype=np.bool_)
+            served[row[closing & (cap <= target[row])]] = True
+            goal[served] = 1.5 * target[served]
             np.minimum.at(goal, row, np.clip(spend, 0.0, 1.5 * cap))
             np.minimum.at(left, row, room)
         self.goal[given.slot] = goal
         theta = np.clip(goal * np.exp(self.factor[given.slot]), 0.0, _THETA_MOST)
-        return Allowance(theta, goal, left, frozen=left - due < 1.0)
+        return Allowance(theta, goal, left, frozen=left - _DUE * due < 1.0)

@@ -23,8 +23,8 @@ class Watch:
     alarm: float
 
 
-RISE = Watch(ratio=1.5, alarm=4.0)
-FALL = Watch(ratio=0.6, alarm=5.5)
+RISE = Watch(ratio=1.5, alarm=6.0)
+FALL = Watch(ratio=0.6, alarm=9.0)
 
 
 @dataclass(slots=True)

@@ -18,10 +18,12 @@ from pacing.state import Floats, Ints, Ragged
 #: Phase by `pacing.state.Signal`.
 PHASE_OF = np.array([0, 0, 1, 2], dtype=np.int64)
 _ENDS = np.array([Kind.ANSWERED, Kind.FAILED, Kind.RANG_OUT, Kind.CANCELLED])
-# Before anything is seen more people answer than usual: the safe side. Weights are in events.
-_PRIOR = answer_hazard(AGES, share=0.40, mean=11.0, cv=0.7, timeout=25.0)
+# Before anything is seen more people answer than usual, and later: the safe side, since who has not
+# answered early is not taken for somebody who will not. Weights are in events.
+_PRIOR = answer_hazard(AGES, share=0.40, mean=14.0, cv=0.45, timeout=30.0)
 _PRIOR_FAIL = np.where(np.arange(AGES) < 8, 0.01, 0.002)
-_LEVEL_WEIGHT = 3.0  # answers
+_LEVEL_WEIGHT = 8.0  # answers
+_DOUBT = 0.7  # standard deviations by which the level is taken higher than it was seen
 _BIN_WEIGHT = 4.0  # answers that a bin needs to outweigh the shape
 _MEMORY = 800.0  # answers after which a share 1/e is left
 _AFTER_CHANGE = 40.0  # answers' worth of shape kept when the level changed
@@ -144,6 +146,7 @@ class RingModel:
         expected = (risk * _PRIOR).sum((1, 2))
         total = answered.sum((1, 2))
         level = (total + _LEVEL_WEIGHT) / (expected + _LEVEL_WEIGHT)
+        doubt = 1.0 + _DOUBT / np.sqrt(total + _LEVEL_WEIGHT)
         shape = level[:, None] * _PRIOR
         # All phases together first, then each phase leans on that where it has seen little.
         both = (answered.sum(1) + _BIN_WEIGHT * 0.25) / (
@@ -154,7 +157,7 @@ class RingModel:
         )
         fail = (failed + 0.5) / (risk + 0.5 / _PRIOR_FAIL)
         move = smooth(self.moved[slots]) / (risk[:, None] + 2.0)
-        return answer, fail, move
+        return answer * doubt[:, None, None], fail, move
 
     def _at_risk(self, slots: Ints, now: Floats) -> Floats:
         """Seconds spent ringing in each phase and bin. Who ended or stands in a bin spent half."""
@@ -166,25 +169,34 @@ class RingModel:
 
     def _within(self, slots: Ints, answer: Floats, fail: Floats, move: Floats) -> Floats:
         """P(answered within j s), backwards from the ring timeout: each second competing risks."""
-        alive = np.arange(AGES)[None, :] < np.floor(self.timeout[slots])[:, None]
+        timeout = np.floor(self.timeout[slots])
+        ages = int(min(timeout.max() + 1, AGES))
+        # Without signals all phases are alike.
+        phases = PHASES if self.entered[slots].any() else 1
+        alive = (np.arange(ages)[None, :] < timeout[:, None])[:, None, :]
         # A call stands in the middle of its bin: the next second is half this bin, half the next.
-        rates = [_between(answer), _between(fail), _between(move[:, 0]), _between(move[:, 1])]
-        total = rates[0] + rates[1] + rates[2] + rates[3]
-        some = -np.expm1(-total) / np.maximum(total, 1e-12) * alive[:, None, :]
-        hit, stay = rates[0] * some, np.exp(-total) * alive[:, None, :]
-        to_ring, to_media = rates[2] * some, rates[3] * some
-        within = np.zeros((AHEAD + 1, len(slots), PHASES, AGES))
+        hit, miss, to_ring, to_media = (
+            _between(rate[:, :phases, :ages]) for rate in (answer, fail, move[:, 0], move[:, 1])
+        )
+        total = hit + miss + to_ring + to_media
+        some = -np.expm1(-total) / np.maximum(total, 1e-12) * alive
+        hit, to_ring, to_media = hit * some, to_ring * some, to_media * some
+        stay = np.exp(-total) * alive
+        within = np.zeros((AHEAD + 1, len(slots), phases, ages))
         for j in range(1, AHEAD + 1):
-            before = np.zeros((len(slots), PHASES, AGES))
-            before[..., :-1] = within[j - 1][..., 1:]
-            step = hit + stay * before
-            step[:, 0] += to_ring[:, 0] * before[:, 1] + to_media[:, 0] * before[:, 2]
-            step[:, 1] += to_media[:, 1] * before[:, 2]
-            within[j] = step
+            step, before = within[j], within[j - 1]
+            np.multiply(stay[..., :-1], before[..., 1:], out=step[..., :-1])
+            step += hit
+            if phases > 1:
+                step[:, 0, :-1] += to_ring[:, 0, :-1] * before[:, 1, 1:]
+                step[:, 0, :-1] += to_media[:, 0, :-1] * before[:, 2, 1:]
+                step[:, 1, :-1] += to_media[:, 1, :-1] * before[:, 2, 1:]
         low = np.floor(MIDDLES).astype(np.int64)
         part = (MIDDLES - low)[:, None, None, None]
         picked = within[low] * (1 - part) + within[np.minimum(low + 1, AHEAD)] * part
-        return np.moveaxis(picked, 0, -1)
+        table = np.zeros((len(slots), PHASES, AGES, HORIZONS))
+        table[:, :, :ages] = np.moveaxis(picked, 0, -1)
+        return table
 
 
 def moments(chance: Floats) -> Floats:

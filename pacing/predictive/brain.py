@@ -19,7 +19,8 @@ from pacing.predictive.sane import sane, sane_seen
 from pacing.seen import Kind, Seen
 from pacing.state import Flags, Floats, Ints, Mode, PacingInput, Ragged
 
-_TURNS = 5, 20  # decisions after which a slot's tables are computed anew, least and most
+_TURNS = 10, 20  # decisions after which a slot's tables are computed anew, least and most
+_FIRST_TURNS, _SOONER = 300, 4  # while little is known
 _AT_ONCE = 25  # slots
 _SOON = int(np.searchsorted(MIDDLES, AHEAD)) - 1
 
@@ -122,6 +123,8 @@ class Brain:
         mine = np.zeros(self._slots, dtype=bool)
         mine[slot] = True
         turns = int(np.clip(self._slots // _AT_ONCE, *_TURNS))
+        if self._turn < _FIRST_TURNS:
+            turns = _SOONER
         due = (np.arange(self._slots) + self._turn) % turns == 0
         slots = np.flatnonzero(mine & (due | changed | (self.ring.changes.rising() > 1.15)))
         if self._turn == 0:
