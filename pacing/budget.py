@@ -1,11 +1,12 @@
 """The abandon budget: how many of the next answers may be abandoned, and at what price.
 
 Several windows may apply to a row (campaign and centre, day and month); the tightest counts. The
-price theta, the abandoned calls that one more answer may cost, is the goal times a factor that is
-learnt without a model: each live answer moves its logarithm by eta * (goal - abandoned) / target
-(stochastic approximation, Robbins and Monro 1951). A factor that is bounded and moves slowly cannot
-miss the goal by more than its range / (eta * answers), however wrong the forecast is. When one
-abandoned call more would break a window's cap for good, the row is frozen: one call per free agent.
+price theta, the abandoned calls that one more answer may cost, is the goal times a factor; each
+expected answer moves its logarithm by eta * (goal - risk) / goal (stochastic approximation, Robbins
+and Monro 1951). The risk is the forecast's, corrected by how many abandoned calls came beside those
+it had expected: the forecast alone may be wrong, the few abandoned calls alone are noise. A factor
+that moves slowly cannot miss the goal by more than its range / (eta * answers). When one abandoned
+call more would break a window's cap for good, the row is frozen: one call per free agent.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ import numpy as np
 
 from pacing.state import Flags, Floats, Ints, PacingInput
 
-_ETA = 0.002
+_ETA, _ETA_SECONDS = 0.02, 24.0  # per answer; divided by 1 + the answers in so many s
+_STEP = 0.05  # most in one decision
+_MEMORY = 40.0  # abandoned calls after which a share 1/e of the comparison is left
+_DOUBTED = 4.0  # abandoned calls for which the forecast is believed
 _FIRST, _LEAST, _MOST = 1.5, 0.1, 30.0  # the factor
 _THETA_MOST = 0.6
 _CORRECT = 7200.0, 100.0, 2000.0  # s in whose answers the past is made good; least and most answers
@@ -24,7 +28,7 @@ _SMALL = 100.0  # answers: a rolling window with fewer is taken for that many
 _CAREFUL = 0.95  # of the answers to be expected
 _CYCLE = 200.0  # s from one answer to an agent's next, before anything is known
 _RESERVE = 1.0  # abandoned calls kept back in a window that closes
-_KEPT = 0.02  # and this share of the whole
+_PART, _KEPT = 0.2, 0.02  # at most this share of the whole; and this share in any case
 _DUE = 1.5  # times what the calls under way are expected to cost
 
 
@@ -44,6 +48,7 @@ class Budget:
     def __init__(self) -> None:
         self.factor = np.zeros(0)  # log
         self.goal = np.zeros(0)
+        self.came, self.expected = np.zeros(0), np.zeros(0)  # abandoned calls
         self.pace = np.zeros(0)  # live answers per second, over some fifteen minutes
         self._time = np.zeros(0)
 
@@ -53,14 +58,25 @@ class Budget:
             pad = np.zeros(more)
             self.factor = np.concatenate([self.factor, pad + np.log(_FIRST)])
             self.goal, self.pace = (np.concatenate([a, pad]) for a in (self.goal, self.pace))
+            self.came, self.expected = (
+                np.concatenate([a, pad]) for a in (self.came, self.expected)
+            )
             self._time = np.concatenate([self._time, pad])
 
     def note(
-        self, slot: Ints, live: Floats, abandoned: Floats, agents: Ints, elapsed: float
-    ) -> None:
-        """Live answers and abandoned calls of the last `elapsed` s, and agents, of these slots."""
-        goal = self.goal[slot]
-        step = _ETA * (goal * live - abandoned) / np.maximum(goal, 0.005)
+        self, slot: Ints, live: Floats, abandoned: Floats, agents: Ints, elapsed: float,
+        due: Floats,
+    ) -> None:  # fmt: skip
+        """Live answers and abandoned calls of the last `elapsed` s, and agents, of these slots;
+        `due` (2, slots): how many of both the forecast had expected."""
+        goal, (answers, gone) = self.goal[slot], due
+        keep = np.exp(-gone / _MEMORY)
+        self.came[slot] = self.came[slot] * keep + abandoned
+        self.expected[slot] = self.expected[slot] * keep + gone
+        truth = (self.came[slot] + _DOUBTED) / (self.expected[slot] + _DOUBTED)
+        eta = _ETA / (1 + self.pace[slot] * _ETA_SECONDS)
+        step = eta * (goal * answers - truth * gone) / np.maximum(goal, 0.005)
+        step = np.clip(step, -_STEP, _STEP)
         self.factor[slot] = np.clip(self.factor[slot] + step, np.log(_LEAST), np.log(_MOST))
         new = slot[self._time[slot] == 0]
         if len(new):  # a guess that two minutes outweigh
@@ -88,10 +104,12 @@ class Budget:
             closing = np.isfinite(rest)
             pace = self.pace[given.slot[row]]
             coming = np.where(closing, pace * np.where(closing, rest, 0.0) * _CAREFUL, 0.0)
+            whole = cap * (live + coming)
             room = cap * np.where(closing, live + coming, np.maximum(live, _SMALL)) - gone
             spend = np.where(
                 closing,
-                (room - _RESERVE - _KEPT * cap * (live + coming)) / np.maximum(coming, 1.0),
+                (room - np.minimum(_RESERVE, _PART * whole) - _KEPT * whole)
+                / np.maximum(coming, 1.0),
                 cap + (cap * live - gone) / soon[row],
             )
             # A window that closes at the target says how to spend it better than the target does.

@@ -19,9 +19,9 @@ from pacing.predictive.sane import sane, sane_seen
 from pacing.seen import Kind, Seen
 from pacing.state import Flags, Floats, Ints, Mode, PacingInput, Ragged
 
-_TURNS = 10, 20  # decisions after which a slot's tables are computed anew, least and most
-_FIRST_TURNS, _SOONER = 300, 4  # while little is known
-_AT_ONCE = 25  # slots
+_TURNS = 10  # decisions after which a slot's tables are computed anew
+_FIRST_TURNS, _SOONER = 300, 4  # ... while little is known
+_AT_ONCE = 40  # slots
 _SOON = int(np.searchsorted(MIDDLES, AHEAD)) - 1
 
 
@@ -45,6 +45,7 @@ class Brain:
         self._turn, self._slots = 0, 0
         self._before: tuple[Ints, Ints, Ints] | None = None  # slot, phase, age of ringing calls
         self._risk = np.zeros(0)  # abandoned calls expected of what is under way, by slot
+        self._due = np.zeros((2, 0))  # answers, abandoned calls expected until the next decision
 
     @property
     def started(self) -> bool:
@@ -63,6 +64,8 @@ class Brain:
         choice = choose(ahead, allowance.theta, most)
         cancel = give_up(given, ahead, choice.tight, allowance.theta)
         self._risk[given.slot] = _risk(ahead, choice)
+        soon = ahead.answers[:, 0, 0] * min(given.tick, MIDDLES[2]) / MIDDLES[0]
+        self._due[:, given.slot] = soon, soon * choice.tight[:, 0]
         self._turn += 1
         return Plan(
             calls=choice.calls, cancel=cancel, frozen=allowance.frozen, agents=ahead.agents,
@@ -82,6 +85,7 @@ class Brain:
         for part in (self.ring, self.service, self.analysis, self.budget):
             part.grow(need)
         self._risk = np.concatenate([self._risk, np.zeros(need - self._slots)])
+        self._due = np.hstack([self._due, np.zeros((2, need - self._slots))])
         self._slots = need
 
     def _learn(self, given: PacingInput, seen: Seen) -> None:
@@ -107,7 +111,7 @@ class Brain:
         live = _count(seen, Kind.CONNECTED, slots) + abandoned
         agents = np.bincount(given.talking.row, minlength=given.rows) + given.agents_free
         agents = agents + np.bincount(given.wrapping.row, minlength=given.rows)
-        self.budget.note(slot, live[slot], abandoned[slot], agents, given.tick)
+        self.budget.note(slot, live[slot], abandoned[slot], agents, given.tick, self._due[:, slot])
         self.ring.timeout[slot] = given.ring_timeout
         self.service.window[slot] = given.connect_window
         ringing = Ragged(slot[given.ringing.row], given.ringing.seconds)
@@ -122,11 +126,11 @@ class Brain:
         """Each slot every few decisions, in turns; those that changed, or seem to, at once."""
         mine = np.zeros(self._slots, dtype=bool)
         mine[slot] = True
-        turns = int(np.clip(self._slots // _AT_ONCE, *_TURNS))
-        if self._turn < _FIRST_TURNS:
-            turns = _SOONER
-        due = (np.arange(self._slots) + self._turn) % turns == 0
-        slots = np.flatnonzero(mine & (due | changed | (self.ring.changes.rising() > 1.15)))
+        # Groups of some size, each in its own turn: many small ones would cost more.
+        turns = max(_SOONER if self._turn < _FIRST_TURNS else _TURNS, -(-self._slots // _AT_ONCE))
+        group = np.arange(self._slots) // max(_AT_ONCE, -(-self._slots // turns))
+        due = group == self._turn % turns
+        slots = np.flatnonzero(mine & (due | changed | (self.ring.changes.rising() > 1.35)))
         if self._turn == 0:
             slots = np.flatnonzero(mine)
         share, delay = self.analysis.share[slots], self.analysis.delay[slots]
