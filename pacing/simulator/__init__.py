@@ -6,18 +6,31 @@ print(run(Scenario(agents=20), Progressive(), seeds=range(20)).mean_occupancy())
 
 from pacing.simulator.baselines import PerFreeAgent, Progressive, Ratio
 from pacing.simulator.experiment import Policy, run
-from pacing.simulator.scenario import Campaign, Curve, Scenario, Spread
+from pacing.simulator.scenario import (
+    Analysis,
+    Campaign,
+    Curve,
+    Machines,
+    Retries,
+    Scenario,
+    Signals,
+    Spread,
+)
 from pacing.simulator.tally import Results
 
 __all__ = [
+    "Analysis",
     "Campaign",
     "Curve",
+    "Machines",
     "PerFreeAgent",
     "Policy",
     "Progressive",
     "Ratio",
     "Results",
+    "Retries",
     "Scenario",
+    "Signals",
     "Spread",
     "run",
 ]

@@ -36,6 +36,7 @@ class Dialing:
         self._shocks = self._drawn_shocks(seeds)
         self.cancel_after = np.tile([c.cancel_after for c in campaigns], self._runs)
         # Slots: one per row; more of them where a campaign has several lists, one per list.
+        self._timeout = np.tile([c.timeout for c in campaigns], self._runs)
         self._lists = [np.array([t for t, _ in c.lists]) for c in campaigns]
         self._slots = max(max(len(c.lists), 1) for c in campaigns)
         self.slot: Ints = np.arange(rows) * self._slots
@@ -78,6 +79,12 @@ class Dialing:
         """Leads due per row."""
         due = self._fresh + self._again.sum(axis=1) if self._later_at_all else self._fresh
         return np.asarray(np.minimum(due, _MANY), dtype=np.int64)
+
+    @property
+    def closed(self) -> Floats:
+        """s at which the last call of a run can have rung out; inf while there are leads."""
+        last = self.finished + self._timeout
+        return np.asarray(last.reshape(self._runs, self._per_run).max(axis=1))
 
     def free_lines(self, in_use: Ints) -> Floats:
         """Per run."""
@@ -126,8 +133,8 @@ class Dialing:
         else:
             calls.tries[places] = tries
         if np.isfinite(self._fresh).any():
-            empty = np.isinf(self.finished) & (self._fresh <= 0) & (granted > 0)
-            self.finished[empty] = time
+            empty = (self._fresh <= 0) & (granted > 0)
+            self.finished[empty] = time  # the last of them counts: retries may follow
         self.tokens -= granted.reshape(self._runs, self._per_run).sum(axis=1)
         return rows, places
 

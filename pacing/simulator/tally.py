@@ -129,6 +129,10 @@ class Tally:
             if abandoned:
                 self._abandoned[half] += number
 
+    def wait(self, runs: Ints, start: Floats, end: Floats, closed: Floats) -> None:
+        """Add ready time. `closed` (per run): the list is dialled, agents wait for nothing more."""
+        self.spend(self.ready, runs, start, np.minimum(end, closed[runs]))
+
     def spend(self, of: Floats, runs: Ints, start: Floats, end: Floats) -> None:
         """Add the parts of the times from `start` to `end` that count to `of`."""
         scenario = self._scenario

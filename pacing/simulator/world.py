@@ -88,7 +88,7 @@ class World:
             who = np.array([a for a, _ in ready])
             since = np.array([s for _, s in ready])
             end = np.full(len(who), self.time)
-            self.tally.spend(self.tally.ready, who // agents, since, end)
+            self.tally.wait(who // agents, since, end, self.dialing.closed)
         alive = np.concatenate((self.calls.ringing, self.calls.analysing))
         left = np.bincount(self.calls.row[alive], minlength=self.rows) + np.array(floor.waiting)
         return self.tally.results(self.seeds, left, self.dialing.finished)
@@ -132,7 +132,7 @@ class World:
         if self.network.has_signals:
             self._progress(until)
         ends = calls.ends[calls.ringing]
-        over = ends < until
+        over = ends <= until  # calls that ring out at a tick are over at it
         if over.any():
             places = calls.ringing[over]
             calls.ringing = calls.ringing[~over]
@@ -235,7 +235,8 @@ class World:
         tally, agents = self.tally, self.scenario.agents
         if self.floor.left:
             left = np.array(self.floor.left).reshape(-1, 3)
-            tally.spend(tally.ready, left[:, 0].astype(np.int64) // agents, left[:, 1], left[:, 2])
+            run = left[:, 0].astype(np.int64) // agents
+            tally.wait(run, left[:, 1], left[:, 2], self.dialing.closed)
         if not self.floor.met:
             return
         met = np.array(self.floor.met).reshape(-1, 7)
@@ -243,7 +244,7 @@ class World:
         time, waited, talk_ends, wrap_ends = met[:, 2], met[:, 3], met[:, 4], met[:, 5]
         slot, run = self.dialing.slot[row], who // agents
         tally.count("connected", row, self.time)
-        tally.spend(tally.ready, run, met[:, 6], time)
+        tally.wait(run, met[:, 6], time, self.dialing.closed)
         tally.spend(tally.talk, run, time, talk_ends)
         tally.spend(tally.wrap, run, talk_ends, wrap_ends)
         if self.time >= self.scenario.warm_up:

@@ -75,8 +75,9 @@ def test_progressive_idle_time_is_the_closed_form() -> None:
     drawn = Fates(range(20), [campaign])._drawn
     ring, fail = drawn[..., 1].mean(), drawn[..., 2].mean()
     failed = (campaign.busy * fail + (0.7 - campaign.busy) * campaign.timeout) / 0.7
-    # Each call is placed at the tick after the one that made room for it: half a tick on average.
-    wanted = (1 / 0.3 - 1) * failed + ring + 0.5 / 2 / 0.3
+    # A call is placed at the next tick; half a tick later on average, but for those that rang out
+    # (at a tick) before it.
+    wanted = (1 / 0.3 - 1) * failed + ring + 0.5 / 2 * (1 + campaign.busy / 0.3)
     assert idle == pytest.approx(wanted, rel=0.025)
 
 
