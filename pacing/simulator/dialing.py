@@ -117,9 +117,7 @@ class Dialing:
         """Place them: (row, place) of each call."""
         rows, fates = self.fates.take(granted)
         number = rows % self._per_run
-        p = self._p[number, self._number]
-        if self._shocks is not None:
-            p = p * self._shocks[rows // self._per_run, int(time / _MINUTE)]
+        p = self.answer_rate(time)[rows]
         tries: Ints | None = None
         if self._later_at_all:
             tries = self._attempts(granted)
@@ -137,6 +135,13 @@ class Dialing:
             self.finished[empty] = time  # the last of them counts: retries may follow
         self.tokens -= granted.reshape(self._runs, self._per_run).sum(axis=1)
         return rows, places
+
+    def answer_rate(self, time: float) -> Floats:
+        """The share of first attempts placed at `time` that will be answered, per row."""
+        p = np.tile(self._p[:, self._number], self._runs)
+        if self._shocks is not None:
+            p = p * np.repeat(self._shocks[:, int(time / _MINUTE)], self._per_run)
+        return np.asarray(np.minimum(p, self._most))
 
     def unreached(self, calls: Calls, places: Ints, time: float) -> None:
         """These calls reached nobody: those with attempts left come back later."""
