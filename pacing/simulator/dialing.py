@@ -1,0 +1,191 @@
+"""What limits dialing and who is dialled: leads, retries, lists, lines, rates, answer shares.
+
+A centre's runs share nothing; the campaigns of a run share its lines and its calls per second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pacing.simulator.fates import Fates, generator
+from pacing.simulator.network import Calls, Network
+from pacing.simulator.scenario import Campaign, Scenario, at
+from pacing.state import Floats, Ints
+
+_SHOCK = (1 << 20) + 1  # stream of the factors on p
+_MINUTE = 60.0
+_MANY = 1_000_000.0  # lines, calls per second, leads when there is no limit
+_LEAST_FAILED = 0.001  # p and busy leave so much for calls that ring out
+
+
+class Dialing:
+    """Rows are runs times campaigns."""
+
+    def __init__(self, scenario: Scenario, seeds: Sequence[int]) -> None:
+        campaigns, self._scenario = scenario.campaigns, scenario
+        self._runs, self._per_run = len(seeds), len(campaigns)
+        rows = self._runs * self._per_run
+        self.fates = Fates(seeds, campaigns)
+        ticks = scenario.ticks
+        self._p = np.array([at(c.p, ticks) * _factors(c, ticks) for c in campaigns])
+        self._talk = np.array([at(c.talk, ticks) for c in campaigns])
+        busy = np.tile([c.busy for c in campaigns], self._runs)
+        self._most = 1.0 - busy - _LEAST_FAILED
+        self._shocks = self._drawn_shocks(seeds)
+        self.cancel_after = np.tile([c.cancel_after for c in campaigns], self._runs)
+        # Slots: one per row; more of them where a campaign has several lists, one per list.
+        self._timeout = np.tile([c.timeout for c in campaigns], self._runs)
+        self._lists = [np.array([t for t, _ in c.lists]) for c in campaigns]
+        self._slots = max(max(len(c.lists), 1) for c in campaigns)
+        self.slot: Ints = np.arange(rows) * self._slots
+        self._fresh: Floats = np.tile([min(c.leads, _MANY * 1e6) for c in campaigns], self._runs)
+        self.finished = np.full(rows, np.inf)
+        self._retries = [c.retries for c in campaigns]
+        most = max((r.most for r in self._retries if r), default=0)
+        self._again: Ints = np.zeros((rows, most + 1), dtype=np.int64)  # due now, by attempts made
+        self._later: dict[int, Ints] = {}  # the same by tick
+        factors = [
+            [(r.factor if r else 1.0) ** tries for tries in range(most + 1)] for r in self._retries
+        ]
+        self._weaker: Floats = np.tile(np.array(factors), (self._runs, 1))
+        self.tokens: Floats = np.zeros(self._runs)
+        self._number = 0
+        self.tick(0.0)
+
+    def tick(self, time: float) -> None:
+        """A tick begins at `time`."""
+        scenario = self._scenario
+        self._number = round(time / scenario.tick)
+        if np.isfinite(scenario.calls_per_second):
+            # An idle trunk saves up one call at most: ticks do not burst.
+            leave = scenario.calls_per_second * scenario.tick
+            self.tokens = np.minimum(self.tokens + leave, leave + 1.0)
+        else:
+            self.tokens = np.full(self._runs, _MANY)
+        if self._slots > 1:
+            now = [
+                max(int(np.searchsorted(lists, time, side="right")) - 1, 0) for lists in self._lists
+            ]
+            rows = np.arange(self._runs * self._per_run)
+            self.slot = rows * self._slots + np.tile(now, self._runs)
+        due = self._later.pop(self._number, None)
+        if due is not None:
+            self._again += due
+
+    @property
+    def leads(self) -> Ints:
+        """Leads due per row."""
+        due = self._fresh + self._again.sum(axis=1) if self._later_at_all else self._fresh
+        return np.asarray(np.minimum(due, _MANY), dtype=np.int64)
+
+    @property
+    def closed(self) -> Floats:
+        """s at which the last call of a run can have rung out; inf while there are leads."""
+        last = self.finished + self._timeout
+        return np.asarray(last.reshape(self._runs, self._per_run).max(axis=1))
+
+    def free_lines(self, in_use: Ints) -> Floats:
+        """Per run."""
+        return np.asarray(np.maximum(min(self._scenario.lines, _MANY) - in_use, 0.0))
+
+    def grant(self, calls: Ints, in_use: Ints) -> tuple[Ints, dict[str, Ints]]:
+        """How many of the calls asked for are placed, per row, and the rows cut by each limit."""
+        wanted = np.maximum(calls, 0)
+        leads = np.minimum(wanted, self.leads)
+        lines = self.free_lines(in_use).astype(np.int64)
+        rate = np.floor(self.tokens + 1e-9).astype(np.int64)
+        limited = np.isfinite(self._scenario.lines) or np.isfinite(self._scenario.calls_per_second)
+        if not limited and not (leads < wanted).any():
+            return wanted, {}
+        granted = np.zeros_like(leads).reshape(self._runs, self._per_run)
+        asked = leads.reshape(granted.shape)
+        room = np.minimum(lines, rate)
+        for campaign in range(self._per_run):
+            granted[:, campaign] = np.minimum(asked[:, campaign], room)
+            room = room - granted[:, campaign]
+        cut = (granted < asked).any(axis=1)
+        first = np.arange(self._runs) * self._per_run
+        return granted.ravel(), {
+            "short_of_leads": np.flatnonzero(leads < wanted),
+            "short_of_lines": first[cut & (lines <= rate)],
+            "short_of_rate": first[cut & (rate < lines)],
+        }
+
+    def dial(self, granted: Ints, calls: Calls, network: Network, time: float) -> tuple[Ints, Ints]:
+        """Place them: (row, place) of each call."""
+        rows, fates = self.fates.take(granted)
+        number = rows % self._per_run
+        p = self.answer_rate(time)[rows]
+        tries: Ints | None = None
+        if self._later_at_all:
+            tries = self._attempts(granted)
+            p = p * self._weaker[rows, tries]
+        p = np.minimum(p, self._most[rows])
+        talk = self._talk[number, self._number]
+        places = network.dial(calls, rows, fates, time=time, p=p, talk=talk)
+        calls.slot[places] = self.slot[rows]
+        if tries is None:
+            self._fresh -= granted
+        else:
+            calls.tries[places] = tries
+        if np.isfinite(self._fresh).any():
+            empty = (self._fresh <= 0) & (granted > 0)
+            self.finished[empty] = time  # the last of them counts: retries may follow
+        self.tokens -= granted.reshape(self._runs, self._per_run).sum(axis=1)
+        return rows, places
+
+    def answer_rate(self, time: float) -> Floats:
+        """The share of first attempts placed at `time` that will be answered, per row."""
+        p = np.tile(self._p[:, self._number], self._runs)
+        if self._shocks is not None:
+            p = p * np.repeat(self._shocks[:, int(time / _MINUTE)], self._per_run)
+        return np.asarray(np.minimum(p, self._most))
+
+    def unreached(self, calls: Calls, places: Ints, time: float) -> None:
+        """These calls reached nobody: those with attempts left come back later."""
+        if not self._later_at_all or len(places) == 0:
+            return
+        rows, tries = calls.row[places], calls.tries[places]
+        for campaign, retries in enumerate(self._retries):
+            if retries is None:
+                continue
+            which = (rows % self._per_run == campaign) & (tries < retries.most)
+            due = round((time + retries.after) / self._scenario.tick)
+            counts = self._later.setdefault(max(due, self._number + 1), np.zeros_like(self._again))
+            np.add.at(counts, (rows[which], tries[which] + 1), 1)
+
+    @property
+    def _later_at_all(self) -> bool:
+        return bool(self._again.shape[1] > 1)
+
+    def _attempts(self, granted: Ints) -> Ints:
+        """Attempts made before for each call to place, those that wait longest first."""
+        most = self._again.shape[1]
+        left, counts = granted.copy(), np.zeros_like(self._again)
+        for tries in range(most - 1, 0, -1):
+            counts[:, tries] = np.minimum(left, self._again[:, tries])
+            left -= counts[:, tries]
+        counts[:, 0] = left
+        self._again -= counts
+        self._again[:, 0] = 0
+        self._fresh -= left
+        return np.repeat(np.tile(np.arange(most), len(granted)), counts.ravel())
+
+    def _drawn_shocks(self, seeds: Sequence[int]) -> Floats | None:
+        sd = self._scenario.shock
+        if sd == 0:
+            return None
+        minutes = int(self._scenario.end / _MINUTE) + 2
+        drawn = np.array([generator(s, _SHOCK, 0).standard_normal(minutes) for s in seeds])
+        return np.asarray(np.exp(sd * drawn - sd**2 / 2))
+
+
+def _factors(campaign: Campaign, ticks: Floats) -> Floats:
+    """The list's factor on p at each tick."""
+    if not campaign.lists:
+        return np.ones(len(ticks))
+    begins = np.array([t for t, _ in campaign.lists])
+    factor = np.array([f for _, f in campaign.lists])
+    return np.asarray(factor[np.maximum(np.searchsorted(begins, ticks, side="right") - 1, 0)])
