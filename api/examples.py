@@ -85,6 +85,16 @@ EXAMPLES: dict[str, Any] = {
         "leads": {"new": 900, "dialing": 3, "retry": 110, "done": 187},
         "abandoned": 1,
     },
+    "PacingDecision": {
+        "at": _AT, "node": "asterisk", "settings_version": 2, "calls": 9, "cancelled": 1,
+        "binding": "risk",
+        "reason": "2 calls for 1 free agent (14 under way): within 10 s 3.1 people should answer "
+                  "and 3.9 agents be free; one more would cost 0.08 abandoned calls per answer, "
+                  "and 0.07 is what the budget pays (goal 2.9%, 11 more may be abandoned)",
+        "agents": 1, "in_flight": 14, "waiting": 0, "theta": 0.0712, "price": 0.0811,
+        "goal": 0.029, "budget_left": 11.4, "expected_answers": 3.1, "expected_free": 3.9,
+        "answer_share": 0.31,
+    },
     "Upload": {
         "name": "march", "region": "US",
         "leads": [
