@@ -53,6 +53,18 @@ _DISPOSITION_SET = {
     },
 }  # fmt: skip
 
+
+def _future(occupancy: float, abandoned: float, rate: float) -> dict[str, Any]:
+    def figure(mean: float) -> dict[str, float]:
+        return {"mean": mean, "low": round(mean * 0.97, 4), "high": round(mean * 1.03, 4)}
+
+    return {
+        "occupancy": figure(occupancy), "idle": figure(5.6), "wait": figure(0.08),
+        "answers": figure(1320.0), "abandoned": figure(abandoned), "abandon_rate": figure(rate),
+        "calls": figure(4280.0), "given_up": figure(410.0), "finish": figure(8400.0),
+    }  # fmt: skip
+
+
 #: By the name of the model.
 EXAMPLES: dict[str, Any] = {
     "SignIn": {"login": "admin", "password": "correct horse battery"},
@@ -94,6 +106,14 @@ EXAMPLES: dict[str, Any] = {
         "agents": 1, "in_flight": 14, "waiting": 0, "theta": 0.0712, "price": 0.0811,
         "goal": 0.029, "budget_left": 11.4, "expected_answers": 3.1, "expected_free": 3.9,
         "answer_share": 0.31,
+    },
+    "AskedForecast": {"target_abandon": 0.02, "minutes": 30},
+    "Forecast": {
+        "minutes": 30, "runs": 12, "attempts": 1000,
+        "parameters": {"answer_share": 0.31, "fails_at_once": 0.05, "rings": 11.6, "talk": 120.2,
+                       "wrap_up": 15.1, "machines": 0.0},
+        "current": _future(0.96, 41.0, 0.031), "changed": _future(0.951, 26.0, 0.02),
+        "difference": _future(-0.009, -15.0, -0.011),
     },
     "Upload": {
         "name": "march", "region": "US",

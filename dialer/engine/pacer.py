@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -21,6 +22,7 @@ from dialer.engine.explaining import Explaining
 from dialer.engine.giving_up import GivingUp
 from dialer.engine.lines import Lines
 from dialer.engine.observing import Observer, seen
+from dialer.engine.outlook import outlook
 from dialer.engine.pacing_view import Row, View, pacing_view
 from dialer.engine.past import events_of
 from dialer.engine.settings import EngineSettings
@@ -150,6 +152,19 @@ class Pacer:
         cancelled = self._give_up(rows, view, decision)
         self._explaining.tell(rows, decision, cancelled, now)
         return decision
+
+    def outlook(self, campaign: Campaign) -> Mapping[str, Any]:
+        """How it stands with a campaign at this moment, for a forecast."""
+        return outlook(
+            campaign,
+            desk=self._desk,
+            calls=self._calls,
+            lines=self._lines,
+            campaigns=self._campaigns,
+            centre=self._centre,
+            now=self._clock.monotonic(),
+            at=self._clock.now(),
+        )
 
     def _give_up(self, rows: Sequence[Row], view: View, decision: Decision) -> Mapping[int, int]:
         """How many calls were given up, by row."""

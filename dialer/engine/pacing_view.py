@@ -23,7 +23,7 @@ from dialer.engine.observing import SIGNALS, Observer
 from dialer.engine.state import Agent, Call, Campaign
 from pacing.state import Mode, PacingInput, Ragged, Trunks
 
-_MODES = {
+MODES = {
     DialMode.PREVIEW: Mode.PREVIEW,
     DialMode.MANUAL: Mode.MANUAL,
     DialMode.PROGRESSIVE: Mode.PROGRESSIVE,
@@ -184,7 +184,7 @@ def pacing_view(
 
     settings = [row.campaign.view.settings for row in rows]
     given = PacingInput(
-        mode=per_row([int(_MODES[s.mode]) for s in settings], np.int64),
+        mode=per_row([int(MODES[s.mode]) for s in settings], np.int64),
         ratio=per_row([s.dial_ratio for s in settings], np.float64),
         ratio_cap=per_row([s.ratio_cap for s in settings], np.float64),
         target_abandon=per_row([s.target_abandon for s in settings], np.float64),

@@ -194,7 +194,8 @@ class PoolEngine:
             campaigns=self.campaigns, desk=self.desk, calls=self.calls, router=self.router,
             hopper=self.hopper, assisted=self.assisted, put=put, clock=clock,
             node_for=lambda agent: node_for(agent, self.desk, switchboard),
-            refresh=self.refresh, gate=self.gate, figures=self.figures, last_seq=self._last_seq,
+            refresh=self.refresh, gate=self.gate, figures=self.figures, outlook=self.pacer.outlook,
+            last_seq=self._last_seq,
         )  # fmt: skip
         self._catch_up = CatchUp(
             gate=self.gate, lease=self.lease, switchboard=switchboard, recovery=self._recovery,

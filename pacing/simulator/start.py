@@ -81,6 +81,7 @@ def _ring(
     counts = np.zeros(world.runs, dtype=np.int64)
     counts[run] = n
     _, at = world.dialing.dial(counts, calls, world.network, 0.0)
+    world.dialing.placed_before(counts)
     p, busy, timeout = campaign.p_now, campaign.busy, campaign.timeout
     luck = draw.random((n, _TRIES))
     outcome = np.where(luck < p, ANSWERED, np.where(luck > 1.0 - busy, FAILED, RANG_OUT))

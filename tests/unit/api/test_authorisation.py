@@ -33,6 +33,7 @@ DECIDED = {
         GET /campaigns/{campaign_id}/dispositions, POST /campaigns/{campaign_id}/start,
         POST /campaigns/{campaign_id}/pause, POST /campaigns/{campaign_id}/stop,
         GET /campaigns/{campaign_id}/figures, GET /campaigns/{campaign_id}/decisions,
+        POST /campaigns/{campaign_id}/forecast,
         GET /pools, GET /callbacks, PUT /callbacks/{lead_id}, DELETE /callbacks/{lead_id}
     """,
     "leads": """
