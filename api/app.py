@@ -22,6 +22,7 @@ from api.routes import (
     health,
     lists,
     live,
+    pacing,
     recordings,
     tokens,
     webhooks,
@@ -30,6 +31,7 @@ from api.ws import agent as agent_socket
 from api.ws import live as live_socket
 from dialer.domain.ids import NewId
 from dialer.engine.timing import Timing
+from dialer.forecasts.asking import Forecasts
 from dialer.jobs.storage import RecordingStorage
 from dialer.live.feed import LiveFeed
 from dialer.live.gateway import CommandGateway
@@ -77,6 +79,7 @@ PARTS = (
     accounts,
     administration,
     campaigns,
+    pacing,
     lists,
     customers,
     agents,
@@ -100,6 +103,7 @@ def create_app(deps: Deps) -> FastAPI:
         responses=problems.RESPONSES,
     )
     app.state.deps = deps
+    app.state.forecasts = Forecasts(deps.database, gateway=deps.gateway, clock=deps.clock)
     problems.install(app)
     for part in PARTS:
         app.include_router(part.router)

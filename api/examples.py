@@ -53,6 +53,18 @@ _DISPOSITION_SET = {
     },
 }  # fmt: skip
 
+
+def _future(occupancy: float, abandoned: float, rate: float) -> dict[str, Any]:
+    def figure(mean: float) -> dict[str, float]:
+        return {"mean": mean, "low": round(mean * 0.97, 4), "high": round(mean * 1.03, 4)}
+
+    return {
+        "occupancy": figure(occupancy), "idle": figure(5.6), "wait": figure(0.08),
+        "answers": figure(1320.0), "abandoned": figure(abandoned), "abandon_rate": figure(rate),
+        "calls": figure(4280.0), "given_up": figure(410.0), "finish": figure(8400.0),
+    }  # fmt: skip
+
+
 #: By the name of the model.
 EXAMPLES: dict[str, Any] = {
     "SignIn": {"login": "admin", "password": "correct horse battery"},
@@ -84,6 +96,24 @@ EXAMPLES: dict[str, Any] = {
         "outcomes": {"ended_by_customer": 41, "no_answer": 112, "open": 3},
         "leads": {"new": 900, "dialing": 3, "retry": 110, "done": 187},
         "abandoned": 1,
+    },
+    "PacingDecision": {
+        "at": _AT, "node": "asterisk", "settings_version": 2, "calls": 9, "cancelled": 1,
+        "binding": "risk",
+        "reason": "2 calls for 1 free agent (14 under way): within 10 s 3.1 people should answer "
+                  "and 3.9 agents be free; one more would cost 0.08 abandoned calls per answer, "
+                  "and 0.07 is what the budget pays (goal 2.9%, 11 more may be abandoned)",
+        "agents": 1, "in_flight": 14, "waiting": 0, "theta": 0.0712, "price": 0.0811,
+        "goal": 0.029, "budget_left": 11.4, "expected_answers": 3.1, "expected_free": 3.9,
+        "answer_share": 0.31,
+    },
+    "AskedForecast": {"target_abandon": 0.02, "minutes": 30},
+    "Forecast": {
+        "minutes": 30, "runs": 12, "attempts": 1000,
+        "parameters": {"answer_share": 0.31, "fails_at_once": 0.05, "rings": 11.6, "talk": 120.2,
+                       "wrap_up": 15.1, "machines": 0.0},
+        "current": _future(0.96, 41.0, 0.031), "changed": _future(0.951, 26.0, 0.02),
+        "difference": _future(-0.009, -15.0, -0.011),
     },
     "Upload": {
         "name": "march", "region": "US",

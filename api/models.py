@@ -121,6 +121,7 @@ class Settings(Model):
     target_abandon: Annotated[float, Field(ge=0, le=1)] = 0.01
     connect_window: Annotated[float, Field(gt=0, le=10)] = 2.0
     ring_timeout: Annotated[float, Field(ge=5, le=120)] = 25.0
+    give_up_after: Annotated[float, Field(ge=0, le=120)] = 15.0
     wrap_up: Annotated[float, Field(ge=0, le=3600)] = 60.0
     preview_timeout: Annotated[float, Field(ge=0, le=3600)] = 0.0
     trunks: tuple[Slug, ...] = ()

@@ -38,6 +38,7 @@ from dialer.engine.settings import EngineSettings
 from dialer.engine.tasks import TaskGroup
 from dialer.engine.timing import Timing
 from dialer.engine.writer import LeftBehind
+from dialer.jobs.decisions import keep_decisions
 from dialer.jobs.partitions import keep_partitions
 from dialer.jobs.recordings import RecordingMover
 from dialer.jobs.storage import RecordingStorage
@@ -282,6 +283,9 @@ class Runtime:
         self.tasks.start("bus", self.bus.run())
         self.tasks.start("checks", self.readiness.keep(), holds=False)
         self.tasks.start("partitions", keep_partitions(self.database, clock=self.clock))
+        days = self.settings.decisions_days
+        pruning = keep_decisions(self.database, days=days, clock=self.clock)
+        self.tasks.start("decisions", pruning, holds=False)
         self.tasks.start("recordings", self.mover.run())
         self.tasks.start("webhooks", self.deliverer.run(), holds=False)
         await self.pools.look()

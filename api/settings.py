@@ -179,6 +179,8 @@ class Settings(BaseSettings):
     disk_free: Annotated[int, Field(ge=0)] = 512 * 1024 * 1024
     """Bytes that should be free where SQLite and recordings are written; below, `/readyz` and
     `dialer doctor` say so while there is still room to write."""
+    decisions_days: Annotated[float, Field(gt=0, le=3660)] = 30.0
+    """Days for which it is kept why pacing placed so many calls."""
     webhooks: WebhookSettings = WebhookSettings()
     """How events go out to other systems."""
     drain: Annotated[float, Field(ge=0, le=3600)] = 20.0

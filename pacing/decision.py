@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from math import isfinite
 
 from pacing.state import Flags, Floats, Ints, Mode, PacingInput
 
@@ -64,6 +65,13 @@ class Explanation:
     abandon_rate: float
     target_abandon: float
     sentence: str
+    theta: float | None = None  # this and the rest: see `Forecast`; None: nothing was forecast
+    price: float | None = None
+    goal: float | None = None
+    budget_left: float | None = None
+    expected_answers: float | None = None
+    expected_free: float | None = None
+    answer_share: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +92,11 @@ class Decision:
         calls, free = int(self.calls[row]), int(given.agents_free[row])
         live = int(given.live_answers[row])
         rate = int(given.abandoned[row]) / live if live else 0.0
+        ahead = self._forecast(row)
         sentence = (
             f"{calls} call{'s' if calls != 1 else ''} for {free} free agent"
             f"{'s' if free != 1 else ''} ({int(given.in_flight[row])} under way): "
-            f"{_SENTENCES[binding]}"
+            f"{_told(binding, ahead)}"
         )
         return Explanation(
             calls=calls,
@@ -101,4 +110,39 @@ class Decision:
             abandon_rate=rate,
             target_abandon=float(given.target_abandon[row]),
             sentence=sentence,
+            **ahead,
         )
+
+    def _forecast(self, row: int) -> dict[str, float]:
+        """The forecast of a predictive row by the names of `Explanation`; empty for others."""
+        ahead = self.forecast
+        if ahead is None or int(self.inputs.mode[row]) != Mode.PREDICTIVE:
+            return {}
+        return {
+            "theta": float(ahead.theta[row]),
+            "price": float(ahead.price[row]),
+            "goal": float(ahead.goal[row]),
+            "budget_left": float(ahead.budget_left[row]),
+            "expected_answers": float(ahead.answers[row]),
+            "expected_free": float(ahead.free[row]),
+            "answer_share": float(ahead.answer_share[row]),
+        }
+
+
+def _told(binding: Binding, ahead: dict[str, float]) -> str:
+    """The reason in words, with what was expected where there is a forecast."""
+    if not ahead:
+        return _SENTENCES[binding]
+    why = _SENTENCES[binding]
+    if binding is Binding.RISK:
+        why = (
+            f"one more would cost {ahead['price']:.2f} abandoned calls per answer, and "
+            f"{ahead['theta']:.2f} is what the budget pays"
+        )
+    left = ahead["budget_left"]
+    budget = f", {max(left, 0.0):.0f} more may be abandoned" if isfinite(left) else ""
+    return (
+        f"within {AHEAD:.0f} s {ahead['expected_answers']:.1f} people should answer and "
+        f"{max(ahead['expected_free'], 0.0):.1f} agents be free; {why} "
+        f"(goal {ahead['goal']:.1%}{budget})"
+    )

@@ -27,6 +27,11 @@ class Engine:
     def __init__(self) -> None:
         self.brain = Brain()
 
+    def learn(self, seen: Seen) -> None:
+        """Take in what happened without comparing it with anything expected: records of earlier
+        calls, oldest first, or what came while nothing was decided."""
+        self.brain.remember(seen)
+
     def decide(self, given: PacingInput, seen: Seen | None = None) -> Decision:
         """Decide for every row. `seen`: what happened since the last decision.
 

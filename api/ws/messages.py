@@ -313,7 +313,11 @@ class CampaignFigures(Strict):
     next_due: datetime | None = Field(description="When the next of the later ones may be called.")
     recent: list[AnsweredLast] = Field(description="Who answered last, oldest first.")
     calls_per_minute: int
-    decision: dict[str, Any] = Field(description="Calls placed in the last tick, and the reason.")
+    decision: dict[str, Any] = Field(
+        description="The last tick's, empty before the first: calls, cancelled (ringing ones given "
+        "up), reason, binding, agents; in predictive mode its forecast, as in GET "
+        "/api/v1/campaigns/{campaign_id}/decisions."
+    )
 
 
 class WaitingPersons(Strict):

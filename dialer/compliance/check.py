@@ -34,7 +34,8 @@ class Mode(Enum):
             return cls.PREVIEW
         if agent_reserved or mode is DialMode.MANUAL:
             return cls.MANUAL
-        return cls.PREDICTIVE if mode is DialMode.RATIO else cls.PROGRESSIVE
+        ahead = mode in (DialMode.RATIO, DialMode.PREDICTIVE)
+        return cls.PREDICTIVE if ahead else cls.PROGRESSIVE
 
     @property
     def assisted(self) -> bool:

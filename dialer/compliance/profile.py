@@ -10,6 +10,7 @@ import tomllib
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
+from math import inf
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -50,9 +51,11 @@ class _Rules(_Strict):
     abandon_cap: float = Field(ge=0, le=1)
     abandon_window: str
     abandon_hours: float = Field(gt=0)  # how far back the engine's ledger looks
+    abandon_centre: bool  # the cap holds for all campaigns of a client together, too
     connect_within: float = Field(gt=0)  # s
     connect_from: str = Field(pattern="^(answer|greeting)$")  # where those seconds begin
     minimum_ring: float = Field(ge=0)  # s
+    cancel_ringing: bool  # whether a call may be given up once it has rung that long
     caller_id_required: bool
     person_attempts: int = Field(ge=0)  # 0 = no limit
     person_attempts_hours: float = Field(ge=0)
@@ -75,9 +78,11 @@ class RulesProfile:
     abandon_cap: float
     abandon_hours: float
     abandon_window: str
+    abandon_centre: bool
     connect_within: float
     analysis_allowed: bool  # it takes longer than a window that is counted from the answer
     minimum_ring: float
+    cancel_ringing: bool
     caller_id_required: bool
     person_attempts: int
     person_attempts_hours: float
@@ -91,6 +96,11 @@ class RulesProfile:
     def key(self) -> str:
         """What is stored with an attempt: name@version."""
         return f"{self.name}@{self.version}"
+
+    @property
+    def cancel_after(self) -> float:
+        """Seconds of ringing after which a call may be given up; inf: never."""
+        return self.minimum_ring if self.cancel_ringing else inf
 
 
 class UnknownProfile(LookupError):
@@ -127,9 +137,11 @@ def parse_profile(text: str) -> RulesProfile:
         abandon_cap=rules.abandon_cap,
         abandon_hours=rules.abandon_hours,
         abandon_window=rules.abandon_window,
+        abandon_centre=rules.abandon_centre,
         connect_within=rules.connect_within,
         analysis_allowed=rules.connect_from == "greeting",
         minimum_ring=rules.minimum_ring,
+        cancel_ringing=rules.cancel_ringing,
         caller_id_required=rules.caller_id_required,
         person_attempts=rules.person_attempts,
         person_attempts_hours=rules.person_attempts_hours,

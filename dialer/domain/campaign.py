@@ -63,6 +63,7 @@ class DialMode(Enum):
     MANUAL = "manual"
     PROGRESSIVE = "progressive"
     RATIO = "ratio"
+    PREDICTIVE = "predictive"  # as many as the abandon budget pays for
 
 
 class Purpose(Enum):
@@ -107,6 +108,9 @@ class CampaignSettings:
     target_abandon: float = 0.01  # share of live answers
     connect_window: float = 2.0
     ring_timeout: float = 25.0
+    #: Rings at least this long before it may be given up because nobody would be free (predictive),
+    #: and as long as the profile asks; 0 = never.
+    give_up_after: float = 15.0
     wrap_up: float = 60.0  # after that the agent is made ready with outcome "none"; 0 = no limit
     preview_timeout: float = 0.0  # 0 = the agent decides
     trunks: tuple[str, ...] = ()  # in order of preference; empty: any

@@ -221,6 +221,21 @@ class CampaignMove:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class DecisionWrite:
+    """What pacing decided for a campaign on a node since the decision kept before, and why."""
+
+    campaign_id: UUID
+    client_id: UUID
+    node: str
+    at: datetime
+    settings_version: int
+    calls: int
+    cancelled: int  # ringing calls given up
+    binding: str  # what kept it from more: `pacing.decision.Binding`
+    details: Mapping[str, Any]  # reason, agents, forecast
+
+
 Write = (
     AttemptUpdate
     | LeadMove
@@ -231,6 +246,7 @@ Write = (
     | DoNotCall
     | RecordingWrite
     | CampaignMove
+    | DecisionWrite
 )
 
 
@@ -269,6 +285,20 @@ class HourCount:
     attempts: int
     live: int  # answered by a person: connected or abandoned
     abandoned: int
+
+
+@dataclass(frozen=True, slots=True)
+class PastAttempt:
+    """A concluded attempt that left, without an agent reserved for it: to learn from."""
+
+    node: str
+    sent_at: datetime
+    ringing_at: datetime | None
+    answered_at: datetime | None
+    connected_at: datetime | None
+    ended_at: datetime
+    outcome: Outcome
+    wrap_up: float | None  # s, where an agent described it
 
 
 #: Something may still become of leads in these states without anybody loading or reopening them.
@@ -412,6 +442,20 @@ class PoolStore(Protocol):
         self, since: Mapping[UUID, datetime]
     ) -> Mapping[UUID, Sequence[HourCount]]:
         """Concluded attempts of these campaigns, each from its own time on, oldest hour first."""
+        ...
+
+    async def recent_attempts(
+        self, campaign_id: UUID, *, since: datetime, until: datetime, limit: int
+    ) -> Sequence[PastAttempt]:
+        """The last `limit` of those intended from `since` on and ended before `until`, oldest
+        first."""
+        ...
+
+    async def centre_counts(
+        self, client_id: UUID, *, since: datetime, without: Collection[UUID]
+    ) -> tuple[int, int]:
+        """Live answers and abandoned calls of the client's concluded attempts, intended from the
+        hour of `since` on, but those of the campaigns `without`."""
         ...
 
     async def lead_counts(self, campaign_id: UUID, now: datetime) -> LeadCounts: ...

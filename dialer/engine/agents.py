@@ -58,13 +58,14 @@ class AgentDesk:
         epoch: Callable[[], int],
         node_for: Callable[[Agent], str],
         held: Callable[[], bool],
+        wrapped_up: Callable[[UUID, str, float], None],
     ) -> None:
         self._switch_for, self._put, self._post = switch_for, put, post
         self._new_id, self._clock, self._settings = new_id, clock, settings
         self._tasks, self._became_ready = tasks, became_ready
         self._hang_ups = hang_ups
         self._work_cut, self._epoch, self._node_for = work_cut, epoch, node_for
-        self._held = held
+        self._held, self._wrapped_up = held, wrapped_up
         self.agents: dict[UUID, Agent] = {}
         self._by_leg: dict[str, Agent] = {}
         self._legs = 0
@@ -241,6 +242,9 @@ class AgentDesk:
 
     def finish_wrap_up(self, agent: Agent) -> None:
         """Wrap-up is over: ready again, or what was asked for meanwhile."""
+        if agent.last_call is not None:
+            took = self._clock.monotonic() - agent.since
+            self._wrapped_up(agent.last_call.campaign_id, agent.leg_node, took)
         pending, agent.pending = agent.pending, None
         agent.last_call, agent.disposed = None, False
         if pending is AgentEvent.SIGN_OUT:

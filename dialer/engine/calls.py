@@ -28,6 +28,7 @@ from dialer.domain.work import (
     Write,
 )
 from dialer.engine.agents import AgentDesk, Post
+from dialer.engine.observing import SIGNALS, Observer
 from dialer.engine.outcomes import Ending, after_attempt, counts_as_abandoned, outcome_of
 from dialer.engine.router import Router
 from dialer.engine.state import Agent, Call, Campaign, met
@@ -67,10 +68,12 @@ class CallDesk:
         clock: Clock,
         concluded: Callable[[Call, Outcome, CallEnded], None],
         do_not_call: Callable[[UUID, str], object],
+        observer: Observer,
     ) -> None:
         self._campaigns, self._desk, self._router = campaigns, desk, router
         self._put, self._post, self._clock = put, post, clock
         self._concluded, self._do_not_call = concluded, do_not_call
+        self._observer = observer
         self.calls: dict[str, Call] = {}
         self._ended: dict[str, Call] = {}  # for recordings that close after the call
 
@@ -105,9 +108,13 @@ class CallDesk:
         call = self.calls.get(event.call_id)
         if call is None:
             return
-        call.progress = event.progress
+        if SIGNALS[event.progress] > SIGNALS[call.progress]:
+            self._observer.progressed(call, event.progress, event.at)
+            call.progress = event.progress
         if call.state is CallState.INTENDED:
             call.step(CallStep.SEND)
+        if event.progress is not Progress.TRYING and not call.rings_since:
+            call.rings_since = event.at
         if event.progress is not Progress.TRYING and call.state is CallState.SENT:
             call.step(CallStep.RING)
             self._put(AttemptUpdate(call.id, call.intended_at, ringing_at=self._clock.now()))
@@ -125,18 +132,30 @@ class CallDesk:
         if call.analyse:
             call.step(CallStep.ANALYSE)
         else:
-            self._router.person(call)
+            self._person(call)
         self._put(AttemptUpdate(call.id, call.intended_at, answered_at=call.answered_at))
+        self._observer.answered(call, event.at)
+
+    def _person(self, call: Call) -> None:
+        if call.hanging_up:  # the two crossed: see `giving_up`
+            call.step(CallStep.WAIT)
+        else:
+            self._router.person(call)
 
     def staged(self, event: CallStaged) -> None:
         call = self.calls.get(event.call_id)
         if call is None:
             return
         if event.stage is Stage.HUMAN and call.state is CallState.ANALYSING:
-            self._router.person(call)
+            self._person(call)
+            self._observer.judged(call, event.at, person=True)
+            call.known = event.at
         elif event.stage is Stage.MACHINE and call.state is CallState.ANALYSING:
             call.machine = True
+            self._observer.judged(call, event.at, person=False)
         elif event.stage is Stage.MESSAGE:
+            if not call.message_played:
+                self._observer.abandoned(call, event.at)
             call.message_played = True
             self._router.forget(call)
             if call.state is not CallState.CONNECTING and call.allows(CallStep.PLAY):
@@ -176,6 +195,7 @@ class CallDesk:
         agent.leg_parked = False
         self._desk.move(agent, AgentEvent.CONNECT, campaign_id=call.campaign_id)
         self._router.connected(call)
+        self._observer.connected(call, event.at)
         self._tell(agent, call, "connected")
         self._put(AttemptUpdate(call.id, call.intended_at, connected_at=now, agent_id=agent.id))
 
@@ -250,7 +270,11 @@ class CallDesk:
             if call.adopted and call.record:  # the switch does not know that it is recorded
                 self._recorded(call, call.node, call.recording)
             asyncio.get_running_loop().call_later(60.0, self._ended.pop, call.key, None)
-        self.count(call, outcome)
+        abandoned = self.count(call, outcome)
+        self._observer.ended(
+            call, event.end, event.at, outcome=outcome, abandoned=abandoned,
+            timeout=self.settings_of(call).ring_timeout,
+        )  # fmt: skip
         self._remember(call, outcome, now, until=event.at)
         self._concluded(call, outcome, event)
 
@@ -305,6 +329,8 @@ class CallDesk:
             outcome_counts=call.outcomes_before,
             now=self._clock.now(),
             rest=rest,
+            # The person was rung like anybody who does not pick up.
+            rule_of=Outcome.NO_ANSWER if call.hanging_up else None,
         )
         move = LeadMove(
             call.lead_id,
@@ -378,18 +404,18 @@ class CallDesk:
             self._desk.notice(agent, "wrap-up-over", "the time for wrap-up is over")
             self._desk.finish_wrap_up(agent)
 
-    def count(self, call: Call, outcome: Outcome) -> None:
-        """Into the ledger that paces, which equals the records."""
-        campaign = self._campaigns.get(call.campaign_id)
-        if campaign is None:
-            return
+    def count(self, call: Call, outcome: Outcome) -> bool:
+        """Into the ledger that paces, which equals the records; whether it counts as abandoned."""
         abandoned = counts_as_abandoned(
             outcome,
             answered=bool(call.answered),
             connected=bool(call.connected),
             message=call.message_played,
         )
-        campaign.ledger.count(outcome, abandoned=abandoned, at=call.intended_at)
+        campaign = self._campaigns.get(call.campaign_id)
+        if campaign is not None:
+            campaign.ledger.count(outcome, abandoned=abandoned, at=call.intended_at)
+        return abandoned
 
     def _remember(self, call: Call, outcome: Outcome, at: datetime, *, until: float) -> None:
         campaign = self._campaigns.get(call.campaign_id)

@@ -50,13 +50,14 @@ class Commands:
         refresh: Callable[[], Awaitable[None]],
         gate: Gate,
         figures: Callable[[UUID | None], Mapping[str, Any]],
+        outlook: Callable[[Campaign], Mapping[str, Any]],
         last_seq: Callable[[str], object],
     ) -> None:
         self._campaigns, self._desk, self._calls = campaigns, desk, calls
         self._router, self._hopper, self._assisted = router, hopper, assisted
         self._put, self._clock, self._node_for = put, clock, node_for
         self._refresh, self._figures, self._last_seq = refresh, figures, last_seq
-        self._gate = gate
+        self._gate, self._outlook = gate, outlook
         self._agent_table: Mapping[str, Callable[[Agent, Payload], Awaitable[Payload]]] = {
             "agent.sign_in": self._sign_in,
             "agent.sign_out": self._sign_out,
@@ -84,6 +85,11 @@ class Commands:
         if command == "pool.figures":
             client_id = payload.get("client_id")
             return self._figures(_uuid(payload, "client_id") if client_id else None)
+        if command == "pool.outlook":
+            campaign = self._campaigns.get(_uuid(payload, "campaign_id"))
+            if campaign is None:
+                raise Conflict("the campaign is not at work")
+            return self._outlook(campaign)
         if command == "pool.do_not_call":
             return self.do_not_call(_uuid(payload, "client_id"), list(payload["numbers"]))
         if command == "call.hang_up":

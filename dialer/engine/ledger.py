@@ -61,6 +61,11 @@ class Ledger:
             self._total.live -= gone.live
             self._total.abandoned -= gone.abandoned
 
+    def since(self, at: datetime) -> tuple[int, int]:
+        """Live answers and abandoned calls of the hours that end after `at`."""
+        hours = [c for h, c in self._hours.items() if h + timedelta(hours=1) > at]
+        return sum(c.live for c in hours), sum(c.abandoned for c in hours)
+
     @property
     def outcomes(self) -> dict[str, int]:
         """Attempts in the window by outcome."""

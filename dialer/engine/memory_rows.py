@@ -16,6 +16,7 @@ from dialer.domain.work import (
     CampaignMove,
     ClaimedLead,
     Conversation,
+    DecisionWrite,
     DispositionWrite,
     DoNotCall,
     LeadMove,
@@ -62,6 +63,7 @@ class Tables:
         self.intervals: dict[tuple[object, ...], AgentInterval] = {}
         self.agents_now: dict[UUID, AgentNow] = {}
         self.recordings: dict[UUID, RecordingWrite] = {}
+        self.decisions: dict[tuple[UUID, str, datetime], DecisionWrite] = {}
         self._reserved: dict[tuple[UUID, object], tuple[UUID, UUID]] = {}  # -> (pool, lead)
 
     # -- persons and numbers
@@ -112,6 +114,8 @@ class Tables:
                 self.agents_now[write.agent_id] = write
             case RecordingWrite():
                 self.recordings.setdefault(write.attempt_id, write)
+            case DecisionWrite():
+                self.decisions.setdefault((write.campaign_id, write.node, write.at), write)
             case CampaignMove():
                 return write
         return None

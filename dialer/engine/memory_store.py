@@ -32,6 +32,7 @@ from dialer.domain.work import (
     Lease,
     NewAttempt,
     OpenAttempt,
+    PastAttempt,
     PoolView,
     Write,
 )
@@ -42,6 +43,7 @@ from telephony.clock import Clock
 _ORDER = (LeadState.CALLBACK, LeadState.RETRY, LeadState.NEW)
 _FIRST = datetime.min.replace(tzinfo=UTC)
 _HISTORY = timedelta(days=31)
+_ASSISTED = ("preview", "manual")
 
 
 class _PoolLease:
@@ -345,6 +347,50 @@ class MemoryPoolStore:
                 HourCount(hour, outcome.value, 1, int(live), int(_abandoned(row)))
             )
         return found
+
+    async def recent_attempts(
+        self, campaign_id: UUID, *, since: datetime, until: datetime, limit: int
+    ) -> Sequence[PastAttempt]:
+        await self._asked()
+        found = [
+            row
+            for row in self.attempts.values()
+            if row.new.campaign_id == campaign_id
+            and row.new.mode not in _ASSISTED
+            and since <= row.new.intended_at < until
+            and row.outcome is not None
+            and "sent_at" in row.fields
+            and row.fields["ended_at"] < until
+        ]
+        found.sort(key=lambda row: row.new.intended_at)
+        return [self._past(row) for row in found[-limit:]]
+
+    def _past(self, row: AttemptRow) -> PastAttempt:
+        get, outcome = row.fields.get, row.outcome
+        assert outcome is not None
+        agent_id = get("agent_id")
+        said = self.rows.dispositions.get((row.new.id, agent_id)) if agent_id else None
+        return PastAttempt(
+            row.new.node, row.fields["sent_at"], get("ringing_at"), get("answered_at"),
+            get("connected_at"), row.fields["ended_at"], outcome,
+            said.wrap_up_seconds if said is not None else None,
+        )  # fmt: skip
+
+    async def centre_counts(
+        self, client_id: UUID, *, since: datetime, without: Collection[UUID]
+    ) -> tuple[int, int]:
+        await self._asked()
+        first = since.replace(minute=0, second=0, microsecond=0)
+        mine = [
+            row
+            for row in self.attempts.values()
+            if row.new.client_id == client_id
+            and row.new.campaign_id not in without
+            and row.new.intended_at >= first
+        ]
+        gone = [row for row in mine if _abandoned(row)]
+        live = [row for row in mine if _abandoned(row) or row.outcome in CONNECTED_OUTCOMES]
+        return len(live), len(gone)
 
     async def lead_counts(self, campaign_id: UUID, now: datetime) -> LeadCounts:
         await self._asked()

@@ -99,14 +99,16 @@ def after_attempt(
     outcome_counts: Mapping[str, int],
     now: datetime,
     rest: float = 0.0,
+    rule_of: Outcome | None = None,
 ) -> NextStep:
     """The campaign's retry rules. `attempts` and `outcome_counts` are those *before* this one;
-    `rest`: seconds in which this call may still reach the phone, whatever the rules."""
+    `rest`: seconds in which this call may still reach the phone, whatever the rules. `rule_of`:
+    the outcome whose rule holds, where that is another one."""
     counts = outcome not in FREE_OUTCOMES
     if outcome in (Outcome.ENDED_BY_AGENT, Outcome.ENDED_BY_CUSTOMER):
         # Done until the agent's disposition says otherwise: a crash in wrap-up calls nobody again.
         return NextStep(LeadState.DONE, None, counts, "conversation")
-    rule = settings.retries.get(outcome)
+    rule = settings.retries.get(rule_of or outcome)
     if rule is None:
         return NextStep(LeadState.DONE, None, counts, outcome.value)
     if attempts + (1 if counts else 0) >= settings.max_attempts:

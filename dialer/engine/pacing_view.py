@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from math import ceil
 from typing import Any
 from uuid import UUID
@@ -15,24 +16,22 @@ from dialer.domain.agent import AgentState
 from dialer.domain.call import CallState
 from dialer.domain.campaign import DialMode
 from dialer.engine.agents import AgentDesk
+from dialer.engine.budgets import Centre, give_up_after, windows
 from dialer.engine.calls import CallDesk
 from dialer.engine.lines import Lines
-from dialer.engine.state import Agent, Campaign
-from pacing.state import Mode, PacingInput, Ragged, Signal, Trunks
-from telephony.events import Progress
+from dialer.engine.observing import SIGNALS, Observer
+from dialer.engine.state import Agent, Call, Campaign
+from pacing.state import Mode, PacingInput, Ragged, Trunks
 
-_MODES = {
+MODES = {
     DialMode.PREVIEW: Mode.PREVIEW,
     DialMode.MANUAL: Mode.MANUAL,
     DialMode.PROGRESSIVE: Mode.PROGRESSIVE,
     DialMode.RATIO: Mode.RATIO,
+    DialMode.PREDICTIVE: Mode.PREDICTIVE,
 }
-_SIGNALS = {
-    None: Signal.NONE,
-    Progress.TRYING: Signal.TRYING,
-    Progress.RINGING: Signal.RINGING,
-    Progress.EARLY_MEDIA: Signal.EARLY_MEDIA,
-}
+_ANSWER_SHARE = 0.4  # of calls under way, before the pacing engine has said what it expects
+
 _FLIGHT = frozenset({CallState.INTENDED, CallState.SENT, CallState.RINGING})
 _WAITING = frozenset({CallState.ANSWERED, CallState.WAITING})
 
@@ -44,6 +43,14 @@ class Row:
     campaign: Campaign
     node: str
     leads: int
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What pacing is asked, and which call each of `given.ringing` is."""
+
+    given: PacingInput
+    ringing: Sequence[Call]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +110,8 @@ def _needs(calls: CallDesk, campaigns: Mapping[UUID, Campaign]) -> dict[tuple[UU
         if campaign is not None and campaign.view.settings.mode is DialMode.RATIO:
             settings = campaign.view.settings
             each = max(min(settings.dial_ratio, settings.ratio_cap), 1.0)
+        elif campaign is not None and campaign.view.settings.mode is DialMode.PREDICTIVE:
+            each = 1.0 / max(campaign.answer_share or _ANSWER_SHARE, 0.01)
         needs[key] = ceil(number / each)
     return needs
 
@@ -116,17 +125,22 @@ def _first(agent: Agent, rows: Sequence[Row]) -> int | None:
     return next((i for i in mine if rows[i].leads), mine[0] if mine else None)
 
 
-def pacing_input(
+def pacing_view(
     rows: Sequence[Row],
     *,
     homes: Mapping[UUID, int],
     desk: AgentDesk,
     calls: CallDesk,
     lines: Lines,
+    observer: Observer,
+    campaigns: Mapping[UUID, Campaign],
+    centre: Centre,
     tick: float,
     now: float,
-) -> PacingInput:
-    """Arrays for `pace`. `homes`: see `lend`; an agent in a call counts where the call is."""
+    at: datetime,
+) -> View:
+    """Arrays for the pacing engine. `homes`: see `lend`; an agent in a call counts where the call
+    is. `tick`: s since the last decision; `now`: monotonic, `at`: the calendar's time."""
     index = {(row.campaign.id, row.node): i for i, row in enumerate(rows)}
     n = len(rows)
     free, busy = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
@@ -134,30 +148,34 @@ def pacing_input(
     wrapping: list[tuple[int, float]] = []
     for agent in desk.agents.values():
         if agent.available:
-            if (at := homes.get(agent.id)) is not None:
-                free[at] += 1
+            if (home := homes.get(agent.id)) is not None:
+                free[home] += 1
             continue
         i = _busy_at(agent, rows, index)
         if i is None:
             continue
         if agent.call is not None or agent.state is AgentState.WRAP_UP:
             busy[i] += 1
-            (wrapping if agent.state is AgentState.WRAP_UP else talking).append(
-                (i, now - agent.since)
-            )
+            if agent.pending is None:  # who leaves after this call takes no other one
+                (wrapping if agent.state is AgentState.WRAP_UP else talking).append(
+                    (i, now - agent.since)
+                )
     states: Counter[tuple[int, str]] = Counter()
-    ringing: list[tuple[int, float, int]] = []
+    ringing: list[tuple[int, float, Call]] = []
+    analysing: list[tuple[int, float]] = []
     for call in calls.calls.values():
-        at = index.get((call.campaign_id, call.node))
-        if at is None or call.agent_id is not None:
+        i = index.get((call.campaign_id, call.node))
+        if i is None or call.agent_id is not None or call.given_up:
             continue
         if call.state in _FLIGHT:
-            states[at, "flight"] += 1
-            ringing.append((at, now - (call.sent or now), int(_SIGNALS[call.progress])))
+            states[i, "flight"] += 1
+            ringing.append((i, now - (call.sent or now), call))
         elif call.state is CallState.ANALYSING:
-            states[at, "analysing"] += 1
+            states[i, "analysing"] += 1
+            if not call.machine:
+                analysing.append((i, now - call.answered))
         elif call.state in _WAITING:
-            states[at, "waiting"] += 1
+            states[i, "waiting"] += 1
 
     def per_row(
         values: list[float] | list[int], kind: type
@@ -165,8 +183,8 @@ def pacing_input(
         return np.array(values, dtype=kind)
 
     settings = [row.campaign.view.settings for row in rows]
-    return PacingInput(
-        mode=per_row([int(_MODES[s.mode]) for s in settings], np.int64),
+    given = PacingInput(
+        mode=per_row([int(MODES[s.mode]) for s in settings], np.int64),
         ratio=per_row([s.dial_ratio for s in settings], np.float64),
         ratio_cap=per_row([s.ratio_cap for s in settings], np.float64),
         target_abandon=per_row([s.target_abandon for s in settings], np.float64),
@@ -181,11 +199,17 @@ def pacing_input(
         leads=per_row([row.leads for row in rows], np.int64),
         trunks=_trunks(rows, lines, now),
         ringing=_ragged([(i, age) for i, age, _ in ringing]),
-        ringing_signal=per_row([signal for _, _, signal in ringing], np.int64),
+        ringing_signal=per_row([int(SIGNALS[c.progress]) for _, _, c in ringing], np.int64),
+        analysing_since=_ragged(analysing),
         talking=_ragged(talking),
         wrapping=_ragged(wrapping),
+        windows=windows([row.campaign for row in rows], campaigns=campaigns, centre=centre, at=at),
+        slot=per_row([observer.slot(row.campaign.id, row.node) for row in rows], np.int64),
+        ring_timeout=per_row([s.ring_timeout for s in settings], np.float64),
+        cancel_after=per_row([give_up_after(s) for s in settings], np.float64),
         tick=tick,
     )
+    return View(given, [call for _, _, call in ringing])
 
 
 def _busy_at(agent: Agent, rows: Sequence[Row], index: dict[tuple[UUID, str], int]) -> int | None:

@@ -70,12 +70,13 @@ class Placer:
         tasks: TaskGroup,
         settle: Callable[[UUID], None],
         doubt: Callable[[], str],
+        placed: Callable[[Call], None],
     ) -> None:
         """`doubt`: why what was decided may not be carried out any more; '' while it may."""
         self._store, self._lease, self._calls, self._lines = store, lease, calls, lines
         self._permission, self._switch_for, self._put = permission, switch_for, put
         self._new_id, self._clock, self._settings, self._tasks = new_id, clock, settings, tasks
-        self._settle, self._doubt = settle, doubt
+        self._settle, self._doubt, self._placed = settle, doubt, placed
         self._doubtful: list[Call] = []  # expired, if they were committed at all
         #: From the moment a decision wants a call to leave to its Originate on the wire.
         self.lateness = Timing()
@@ -304,6 +305,7 @@ class Placer:
             return
         except Unanswered:
             pass  # it may have left: the tracker or the next resynchronisation tells
+        self._placed(call)
         self._put(AttemptUpdate(call.id, call.intended_at, sent_at=sent_at))
 
     def _written(self, due: float) -> None:

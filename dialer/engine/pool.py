@@ -25,14 +25,18 @@ from dialer.engine.commands import Commands
 from dialer.engine.completion import Completion
 from dialer.engine.configuration import Configuration
 from dialer.engine.downtime import Downtime
+from dialer.engine.explaining import Explaining
 from dialer.engine.figures import figures
 from dialer.engine.gate import Gate
+from dialer.engine.giving_up import GivingUp
 from dialer.engine.handover import hand_over, read_handover
 from dialer.engine.hangups import HangUps
 from dialer.engine.heartbeat import Heartbeat
 from dialer.engine.hopper import Hopper
 from dialer.engine.lease import LeaseKeeper
 from dialer.engine.lines import Lines
+from dialer.engine.observing import Observer
+from dialer.engine.pacer import Pacer
 from dialer.engine.permission import Permission
 from dialer.engine.placing import Placer
 from dialer.engine.reconcile import Found
@@ -103,6 +107,7 @@ class PoolEngine:
         self.gate = Gate(self.lease, self.writer, switchboard, heartbeat=self._heartbeat, hold=hold)
         self.campaigns: dict[UUID, Campaign] = {}
         put = self._put
+        self.observer = Observer()
         self._hang_ups = HangUps(switch_for=self.gate.switch, tasks=self.tasks)
         self.desk = AgentDesk(
             switch_for=self.gate.switch,
@@ -118,6 +123,7 @@ class PoolEngine:
             epoch=self._epoch,
             node_for=lambda agent: node_again(agent, self.desk, switchboard),
             held=lambda: self.lease.held,
+            wrapped_up=self.observer.wrapped_up,
         )
         self.router = Router(
             campaigns=self.campaigns, desk=self.desk, switch_for=self.gate.switch,
@@ -133,6 +139,7 @@ class PoolEngine:
             clock=clock,
             concluded=self._concluded,
             do_not_call=lambda client_id, number: self.hopper.drop_numbers(client_id, [number]),
+            observer=self.observer,
         )
         self.placer = Placer(
             store=store,
@@ -148,6 +155,7 @@ class PoolEngine:
             tasks=self.tasks,
             settle=self.hopper.settle,
             doubt=lambda: self.gate.doubt,
+            placed=self.observer.placed,
         )
         self.assisted = AssistedDialing(
             store=store, lease=self.lease, desk=self.desk, hopper=self.hopper,
@@ -158,10 +166,18 @@ class PoolEngine:
             store=store, lease=self.lease, desk=self.desk, calls=self.calls, hopper=self.hopper,
             writer=self.writer, clock=clock, settings=settings,
         )  # fmt: skip
+        self.pacer = Pacer(
+            store=store, campaigns=self.campaigns, desk=self.desk, calls=self.calls, lines=lines,
+            observer=self.observer, clock=clock, settings=settings,
+            giving_up=GivingUp(
+                switch_for=self.gate.switch, router=self.router, tasks=self.tasks, clock=clock
+            ),
+            explaining=Explaining(put=put, clock=clock, settings=settings),
+        )  # fmt: skip
         self.ticker = Ticker(
             store=store, campaigns=self.campaigns, desk=self.desk, calls=self.calls,
             hopper=self.hopper, placer=self.placer, completion=self._completion,
-            assisted=self.assisted, lines=lines, switchboard=switchboard, put=put, clock=clock,
+            assisted=self.assisted, pacer=self.pacer, switchboard=switchboard, put=put, clock=clock,
             settings=settings, gate=self.gate, flushed=self.writer.flushed,
         )  # fmt: skip
         self._events = EventRouter(self.calls, self.desk)
@@ -178,7 +194,8 @@ class PoolEngine:
             campaigns=self.campaigns, desk=self.desk, calls=self.calls, router=self.router,
             hopper=self.hopper, assisted=self.assisted, put=put, clock=clock,
             node_for=lambda agent: node_for(agent, self.desk, switchboard),
-            refresh=self.refresh, gate=self.gate, figures=self.figures, last_seq=self._last_seq,
+            refresh=self.refresh, gate=self.gate, figures=self.figures, outlook=self.pacer.outlook,
+            last_seq=self._last_seq,
         )  # fmt: skip
         self._catch_up = CatchUp(
             gate=self.gate, lease=self.lease, switchboard=switchboard, recovery=self._recovery,

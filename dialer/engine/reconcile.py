@@ -228,6 +228,7 @@ def _adopt(
         if call.state is CallState.INTENDED:
             call.step(CallStep.SEND)
             call.step(CallStep.RING)
+            call.rings_since = clock.monotonic()  # at least: it may have rung for a while
         _with_its_agent(call, desk)
         return
     if not call.answered:  # in the moment of the crash: the records are a little behind

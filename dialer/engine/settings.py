@@ -54,5 +54,16 @@ class EngineSettings:
     count_share: float = 20.0
     #: A finished campaign stays on the board this long.
     finished_shown: float = 86400.0
+    #: A predictive campaign learns from its records of the last so many seconds when an engine is
+    #: new to it: yesterday's hours tell more than nothing.
+    learn_from: float = 86400.0
+    #: ... and from this many attempts at most: reading them holds up the first decision.
+    learn_most: int = 2000
+    #: What a client's other pools abandoned is read this often, where the rules count the centre.
+    centre: float = 30.0
+    #: The reasons of pacing are kept this often while calls are placed,
+    decision_gap: float = 5.0
+    #: ... and this often while nothing happens.
+    decision_idle: float = 60.0
     #: Live figures go out this often.
     figures: float = 1.0

@@ -47,9 +47,11 @@ class Call:
     outcomes_before: dict[str, int] = field(default_factory=dict)
     state: CallState = CallState.INTENDED
     sent: float = 0.0
-    progress: Progress | None = None
+    progress: Progress | None = None  # the strongest
+    rings_since: float = 0.0  # monotonic; 0 = nobody said that it rings
     answered: float = 0.0  # monotonic; 0 = never
     answered_at: datetime | None = None
+    known: float = 0.0  # monotonic: analysed, and a person
     connected: float = 0.0
     connected_at: datetime | None = None
     agent_id: UUID | None = None
@@ -57,6 +59,8 @@ class Call:
     machine: bool = False
     message_played: bool = False
     cancelled: bool = False
+    given_up: bool = False  # nobody would be free for who answers: it is to be ended
+    hanging_up: bool = False  # ... and the switch has been told
     unseen: bool = False  # for a while: the link to its node was away
     do_not_call: bool = False  # asked for while the call was on
     reopened: bool = False  # the lead was done: an agent called it by hand
@@ -185,6 +189,7 @@ class Campaign:
     ledger: Ledger = field(default_factory=Ledger)
     reason: str = ""
     decision: dict[str, Any] = field(default_factory=dict)
+    answer_share: float = 0.0  # of calls placed now, as pacing expects it; 0 = it was not asked
     leads: dict[str, int] = field(default_factory=dict)
     next_due: datetime | None = None
     recent: deque[Met] = field(default_factory=lambda: deque(maxlen=8))

@@ -24,14 +24,13 @@ from dialer.engine.calls import CallDesk
 from dialer.engine.completion import Completion
 from dialer.engine.gate import Gate
 from dialer.engine.hopper import Hopper
-from dialer.engine.lines import Lines
-from dialer.engine.pacing_view import Lending, Row, lend, pacing_input
+from dialer.engine.pacer import Pacer
+from dialer.engine.pacing_view import Lending, Row, lend
 from dialer.engine.permission import abandon_window
 from dialer.engine.placing import Order, Placer
 from dialer.engine.settings import EngineSettings
 from dialer.engine.state import Agent, Campaign
 from pacing.decision import Binding
-from pacing.engine import pace
 from telephony.clock import Clock
 from telephony.nodes import Switchboard
 
@@ -65,7 +64,7 @@ class Ticker:
         placer: Placer,
         completion: Completion,
         assisted: AssistedDialing,
-        lines: Lines,
+        pacer: Pacer,
         switchboard: Switchboard,
         put: Callable[[Write], None],
         clock: Clock,
@@ -76,7 +75,7 @@ class Ticker:
         self._store, self._campaigns, self._desk, self._calls = store, campaigns, desk, calls
         self._hopper, self._placer, self._assisted = hopper, placer, assisted
         self._completion = completion
-        self._lines, self._switchboard = lines, switchboard
+        self._pacer, self._switchboard = pacer, switchboard
         self._put, self._clock, self._settings = put, clock, settings
         self._gate, self._flushed = gate, flushed
         self._wake = asyncio.Event()
@@ -131,6 +130,7 @@ class Ticker:
         rows = self._rows()
         if not rows:
             return 0
+        await self._pacer.prepare()
         lending = self._lend(rows)
         if self._assisted.call_back(lending.needed):
             lending = self._lend(rows)
@@ -138,25 +138,11 @@ class Ticker:
             if row.campaign.view.settings.mode is DialMode.PREVIEW:
                 theirs = {agent for agent, home in lending.homes.items() if home == index}
                 self._assisted.offer(row.campaign, theirs)
-        decision = pace(
-            pacing_input(
-                rows,
-                homes=lending.homes,
-                desk=self._desk,
-                calls=self._calls,
-                lines=self._lines,
-                tick=max(elapsed, self._settings.wake_gap),
-                now=now,
-            )
-        )
+        decision = self._pacer.decide(rows, lending.homes)
         self._held_back = bool((decision.binding == Binding.RATE).any())
         orders: list[Order] = []
         for index, row in enumerate(rows):
             count = int(decision.calls[index])
-            row.campaign.decision = {
-                "calls": count,
-                "reason": decision.explain(index).sentence,
-            }
             leads = self._hopper.take(row.campaign.id, count)
             orders.extend(Order(row.campaign, lead, row.node) for lead in leads)
             self._note(row.campaign, len(leads), elapsed, now)

@@ -67,3 +67,20 @@ async def abandoned(
         _a.campaign_id.in_(campaigns), _a.client_id == client_id, ABANDONED
     )
     return int((await connection.execute(query)).scalar_one())
+
+
+async def centre_counts(
+    connection: AsyncConnection, client_id: UUID, *, since: datetime, without: Collection[UUID]
+) -> tuple[int, int]:
+    """Live answers and abandoned calls of a client from the hour of `since` on, in campaigns but
+    those `without`."""
+    query = sa.select(
+        sa.func.coalesce(sa.func.sum(sa.case((LIVE, 1), else_=0)), 0),
+        sa.func.coalesce(sa.func.sum(sa.case((ABANDONED, 1), else_=0)), 0),
+    ).where(
+        _a.client_id == client_id,
+        _a.intended_at >= since.replace(minute=0, second=0, microsecond=0),
+        _a.campaign_id.not_in(list(without)),
+    )
+    live, abandoned = (await connection.execute(query)).one()
+    return int(live), int(abandoned)

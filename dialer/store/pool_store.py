@@ -26,11 +26,12 @@ from dialer.domain.work import (
     Lease,
     NewAttempt,
     OpenAttempt,
+    PastAttempt,
     PoolView,
     StoreInTrouble,
     Write,
 )
-from dialer.store import admin, claims, ledger, outbox, writes
+from dialer.store import admin, claims, ledger, outbox, past, writes
 from dialer.store import schema as t
 from dialer.store.arrays import either
 from dialer.store.database import Database, in_trouble
@@ -198,6 +199,18 @@ class SqlPoolStore:
                 for row in agents
             ),
         )
+
+    async def recent_attempts(
+        self, campaign_id: UUID, *, since: datetime, until: datetime, limit: int
+    ) -> Sequence[PastAttempt]:
+        async with self._db.begin() as connection:
+            return await past.recent(connection, campaign_id, since=since, until=until, limit=limit)
+
+    async def centre_counts(
+        self, client_id: UUID, *, since: datetime, without: Collection[UUID]
+    ) -> tuple[int, int]:
+        async with self._db.begin() as connection:
+            return await ledger.centre_counts(connection, client_id, since=since, without=without)
 
     async def lead_counts(self, campaign_id: UUID, now: datetime) -> LeadCounts:
         lead = t.lead.c

@@ -303,6 +303,22 @@ agent_now = sa.Table(
     _at("intended_at"),
 )
 
+# Why so many calls: a row for some seconds of a campaign on a node. No foreign keys: goes by age.
+pacing_decision = sa.Table(
+    "pacing_decision",
+    metadata,
+    sa.Column("campaign_id", sa.Uuid, primary_key=True),
+    _at("at", primary_key=True),
+    sa.Column("node", sa.String(40), primary_key=True),
+    sa.Column("client_id", sa.Uuid, nullable=False),
+    sa.Column("settings_version", sa.Integer, nullable=False),
+    sa.Column("calls", sa.Integer, nullable=False),
+    sa.Column("cancelled", sa.Integer, nullable=False),
+    _text("binding", 20),
+    sa.Column("details", JSON, nullable=False),
+    sa.Index("ix_pacing_decision_at", "at"),
+)
+
 do_not_call = sa.Table(
     "do_not_call",
     metadata,

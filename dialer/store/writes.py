@@ -18,6 +18,7 @@ from dialer.domain.work import (
     AttemptUpdate,
     CampaignMove,
     Conversation,
+    DecisionWrite,
     DispositionWrite,
     DoNotCall,
     LeadMove,
@@ -60,6 +61,7 @@ _MOVE = (
         callback_agent=sa.bindparam("v_agent", type_=sa.Uuid),
     )
 )
+_DECISION = tuple(t.pacing_decision.c.keys())
 _HELD = (LeadState.HOPPER, LeadState.DIALING)
 _TIME = sa.DateTime(timezone=True)
 #: The same two for all rows at once, on PostgreSQL.
@@ -340,6 +342,13 @@ async def _recordings(connection: AsyncConnection, writes: Sequence[RecordingWri
     )
 
 
+async def _decisions(connection: AsyncConnection, writes: Sequence[DecisionWrite]) -> None:
+    rows = [{name: getattr(w, name) for name in _DECISION} for w in writes]
+    await _insert(
+        connection, t.pacing_decision, [{**row, "details": dict(row["details"])} for row in rows]
+    )
+
+
 async def _campaigns(connection: AsyncConnection, moves: Sequence[CampaignMove]) -> None:
     for move in moves:
         await connection.execute(
@@ -374,4 +383,5 @@ _HANDLERS: tuple[tuple[type, Callable[[AsyncConnection, Any], Any]], ...] = (
     (AgentNow, _now),
     (RecordingWrite, _recordings),
     (CampaignMove, _campaigns),
+    (DecisionWrite, _decisions),
 )

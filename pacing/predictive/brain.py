@@ -19,6 +19,7 @@ from pacing.predictive.sane import sane, sane_seen
 from pacing.seen import Kind, Seen
 from pacing.state import Flags, Floats, Ints, Mode, PacingInput, Ragged
 
+_PART = 200  # events learnt at once from the past
 _TURNS = 10  # decisions after which a slot's tables are computed anew
 _FIRST_TURNS, _SOONER = 300, 4  # ... while little is known
 _AT_ONCE = 40  # slots
@@ -78,8 +79,35 @@ class Brain:
             ),
         )  # fmt: skip
 
+    def remember(self, seen: Seen) -> None:
+        """Learn what was seen some time ago; nothing is decided, and no change is looked for."""
+        seen = sane_seen(seen)
+        if not len(seen.kind):
+            return
+        self._room_for(int(seen.slot.max()) + 1)
+        size = _PART * len(np.unique(seen.slot))
+        for first in range(0, len(seen.kind), size):  # in parts, so that the past fades
+            part = slice(first, first + size)
+            some = Seen(
+                seen.kind[part], seen.slot[part], seen.seconds[part], seen.signal[part],
+                seen.became[part],
+            )  # fmt: skip
+            self.ring.forget(self.ring.note(some))
+            talk, wrap = _of(some, Kind.TALK_ENDED), _of(some, Kind.WRAP_ENDED)
+            self.service.talk.note(some.slot[talk], some.seconds[talk])
+            self.service.wrap.note(some.slot[wrap], some.seconds[wrap])
+            self.analysis.note(some)
+        learnt = np.unique(seen.slot)
+        nothing = Ragged()
+        share, delay = self.analysis.share[learnt], self.analysis.delay[learnt]
+        silence = np.zeros(0, dtype=np.int64)
+        self.ring.refresh(learnt, nothing, silence, share=share, delay=delay)
+        self.service.refresh(learnt, nothing, nothing)
+
     def _grow(self, given: PacingInput, seen: Seen) -> None:
-        need = int(max(given.slot.max(initial=-1), seen.slot.max(initial=-1))) + 1
+        self._room_for(int(max(given.slot.max(initial=-1), seen.slot.max(initial=-1))) + 1)
+
+    def _room_for(self, need: int) -> None:
         if need <= self._slots:
             return
         for part in (self.ring, self.service, self.analysis, self.budget):

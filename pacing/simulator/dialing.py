@@ -136,6 +136,13 @@ class Dialing:
         self.tokens -= granted.reshape(self._runs, self._per_run).sum(axis=1)
         return rows, places
 
+    def placed_before(self, granted: Ints) -> None:
+        """So many of the calls of each row were placed before the run: they cost it no lead, and
+        nothing of its lines' rate."""
+        self._fresh += granted
+        self.tokens += granted.reshape(self._runs, self._per_run).sum(axis=1)
+        self.finished[granted > 0] = np.where(self._fresh[granted > 0] > 0, np.inf, 0.0)
+
     def answer_rate(self, time: float) -> Floats:
         """The share of first attempts placed at `time` that will be answered, per row."""
         p = np.tile(self._p[:, self._number], self._runs)

@@ -124,6 +124,11 @@ class Floor:
                     free[who // agents].remove(who)
                     self.left += (who, self.free_since[who], time)
 
+    def occupy(self, agents: Sequence[int]) -> None:
+        """These agents are at work, and in nobody's queue."""
+        for agent in agents:
+            self._idle_or_away[agent] = False
+
     def _meet(
         self, row: int, agent: int, time: float, waited: float, talk: float, wrap: float
     ) -> float:

@@ -125,6 +125,16 @@ class Campaign:
     machines: Machines | None = None
     retries: Retries | None = None
 
+    @property
+    def p_now(self) -> float:
+        """`p` at the start of the run."""
+        return float(at(self.p, np.zeros(1))[0])
+
+    @property
+    def talk_now(self) -> float:
+        """`talk` at the start of the run, s."""
+        return float(at(self.talk, np.zeros(1))[0])
+
 
 @dataclass(frozen=True, slots=True)
 class Scenario:

@@ -53,6 +53,18 @@ class World:
         self._changes = changes(scenario)[::-1]
         self._seen: list[tuple[Kind, Ints, Floats | float, Ints | int]] = []
 
+    def resume(self, who: Ints) -> None:
+        """These agents (of all runs) are at work already, as `state` and the times of its end say:
+        for worlds that do not begin empty."""
+        self._talk_due[who] = np.where(self.state[who] == 1, self.talk_ends[who], np.inf)
+        self._wrap_due[who] = self.wrap_ends[who]
+        self.floor.occupy(who.tolist())
+        run, tally = who // self.scenario.agents, self.tally
+        now = np.full(len(who), self.time)
+        talk_ends = np.maximum(self.talk_ends[who], self.time)
+        tally.spend(tally.talk, run, now, talk_ends)
+        tally.spend(tally.wrap, run, talk_ends, self.wrap_ends[who])
+
     def act(self, decision: Decision, given_ringing: Ints) -> None:
         """Do what was decided. `given_ringing`: the places the cancel mask speaks of."""
         if decision.cancel.any():

@@ -164,6 +164,7 @@ class SqlHouse(House):
     _TABLES = {  # noqa: RUF012
         "conversations": t.conversation, "dispositions": t.disposition,
         "intervals": t.agent_interval, "recordings": t.recording, "do_not_call": t.do_not_call,
+        "decisions": t.pacing_decision,
     }  # fmt: skip
 
     def __init__(self, database: Database) -> None:

@@ -19,6 +19,7 @@ from dialer.domain.work import (
     AttemptUpdate,
     CampaignMove,
     Conversation,
+    DecisionWrite,
     DispositionWrite,
     DoNotCall,
     LeadMove,
@@ -376,3 +377,78 @@ async def test_a_stretch_of_time_that_went_on_gets_longer_and_never_shorter(hous
         await house.store.write(lease, [stretch(until)])
     assert await house.rows("intervals") == 1
     assert await house.longest_interval() == timedelta(hours=1) + (LATER - NOW)
+
+
+async def test_what_a_pacing_engine_learns_from_is_what_left_and_ended(house: House) -> None:
+    lease = await house.own()
+    leads = await house.claim(lease, house.first, 6)
+    attempts = [house.attempt(lead, at=NOW + timedelta(minutes=i)) for i, lead in enumerate(leads)]
+    await house.store.intend(lease, attempts)
+
+    def ended(i: int, outcome: Outcome, **changes: datetime) -> AttemptUpdate:
+        at = attempts[i].intended_at
+        update = AttemptUpdate(
+            attempts[i].id, at, sent_at=at, ended_at=at + timedelta(seconds=40), outcome=outcome
+        )
+        return replace(update, **changes)
+
+    def after(i: int, seconds: float) -> datetime:
+        return attempts[i].intended_at + timedelta(seconds=seconds)
+
+    talked = ended(
+        1, Outcome.ENDED_BY_AGENT, ringing_at=after(1, 2), answered_at=after(1, 9),
+        connected_at=after(1, 9.5),
+    )  # fmt: skip
+    await house.store.write(
+        lease,
+        [
+            ended(0, Outcome.NO_ANSWER),
+            replace(talked, agent_id=house.agent),
+            DispositionWrite(talked.id, talked.intended_at, house.agent, "x", "", {}, NOW, 7.5),
+            ended(2, Outcome.BUSY),
+            replace(ended(3, Outcome.EXPIRED), sent_at=None),  # never left
+            AttemptUpdate(attempts[4].id, attempts[4].intended_at, sent_at=after(4, 0)),  # rings
+            ended(5, Outcome.BUSY),
+        ],
+    )
+    recent = house.store.recent_attempts
+    all_of_them = await recent(house.first, since=NOW, until=LATER, limit=10)
+    assert [a.outcome for a in all_of_them] == [
+        Outcome.NO_ANSWER, Outcome.ENDED_BY_AGENT, Outcome.BUSY, Outcome.BUSY,
+    ]  # fmt: skip
+    spoke = all_of_them[1]
+    assert (spoke.node, spoke.ringing_at, spoke.answered_at) == ("a", after(1, 2), after(1, 9))
+    assert (spoke.connected_at, spoke.ended_at) == (after(1, 9.5), after(1, 40))
+    assert (spoke.sent_at, spoke.wrap_up) == (after(1, 0), 7.5)
+    assert all_of_them[0].wrap_up is None
+    assert await recent(house.first, since=NOW, until=LATER, limit=2) == all_of_them[-2:]
+    early = await recent(house.first, since=NOW, until=after(2, 30), limit=10)
+    assert early == all_of_them[:2]
+    assert await recent(house.first, since=after(2, 0), until=LATER, limit=9) == all_of_them[2:]
+    assert await recent(house.second, since=NOW, until=LATER, limit=9) == []
+
+
+async def test_a_centre_counts_what_other_campaigns_abandoned(house: House) -> None:
+    lease, other = await house.own(), await house.own(house.other_pool)
+    outcomes = (Outcome.ABANDONED, Outcome.ENDED_BY_AGENT, Outcome.BUSY)
+    for owner, campaign in ((lease, house.first), (other, house.third)):
+        for lead, outcome in zip(await house.claim(owner, campaign, 3), outcomes, strict=True):
+            attempt = await house.dial(owner, lead)
+            await house.store.write(
+                owner, [AttemptUpdate(attempt.id, NOW, ended_at=NOW, outcome=outcome)]
+            )
+    counts = house.store.centre_counts
+    assert await counts(house.client, since=NOW, without=[]) == (4, 2)
+    assert await counts(house.client, since=NOW, without=[house.first]) == (2, 1)
+    assert await counts(house.client, since=LATER, without=[]) == (0, 0)
+    assert await counts(house.agent, since=NOW, without=[]) == (0, 0)
+
+
+async def test_decisions_are_kept_once(house: House) -> None:
+    lease = await house.own()
+    decision = DecisionWrite(
+        house.first, house.client, "a", NOW, 1, 3, 0, "risk", {"reason": "why", "theta": 0.1}
+    )
+    for _ in range(2):  # repeated after a lost answer
+        await house.store.write(lease, [decision, replace(decision, node="b")])
+    assert await house.rows("decisions") == 2

@@ -32,8 +32,9 @@ DECIDED = {
         PUT /campaigns/{campaign_id}/settings, GET /campaigns/{campaign_id}/versions,
         GET /campaigns/{campaign_id}/dispositions, POST /campaigns/{campaign_id}/start,
         POST /campaigns/{campaign_id}/pause, POST /campaigns/{campaign_id}/stop,
-        GET /campaigns/{campaign_id}/figures, GET /pools, GET /callbacks,
-        PUT /callbacks/{lead_id}, DELETE /callbacks/{lead_id}
+        GET /campaigns/{campaign_id}/figures, GET /campaigns/{campaign_id}/decisions,
+        POST /campaigns/{campaign_id}/forecast,
+        GET /pools, GET /callbacks, PUT /callbacks/{lead_id}, DELETE /callbacks/{lead_id}
     """,
     "leads": """
         POST /campaigns/{campaign_id}/leads, GET /campaigns/{campaign_id}/leads, GET /lists,

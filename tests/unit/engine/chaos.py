@@ -37,10 +37,11 @@ _ENDS = (
 class Chaos:
     """`run` for some seconds, then `settle`: what is left must satisfy the invariants."""
 
-    def __init__(self, seed: int, *, clock_steps: bool = False) -> None:
-        """`clock_steps`: somebody sets the dialer's calendar clock, too, again and again."""
+    def __init__(self, seed: int, *, clock_steps: bool = False, predictive: bool = False) -> None:
+        """`clock_steps`: somebody sets the dialer's calendar clock, too, again and again;
+        `predictive`: most campaigns dial ahead of their agents, and give calls up early."""
         self.rng = random.Random(seed)
-        self._clock_steps = clock_steps
+        self._clock_steps, self._predictive = clock_steps, predictive
         nodes = ("n1", "n2") if self.rng.random() < 0.4 else ("n1",)
         self.pool = Pool(
             nodes=nodes,
@@ -68,12 +69,16 @@ class Chaos:
     def build(self) -> None:
         rng, pool = self.rng, self.pool
         modes = [DialMode.PROGRESSIVE, *rng.sample(list(DialMode), 2)]
+        early = {}
+        if self._predictive:
+            modes[:2] = [DialMode.PREDICTIVE] * 2
+            early = {"give_up_after": 2.0}
         for n, mode in enumerate(modes):
             self.campaigns.append(
                 pool.campaign(
                     mode, name=f"c{n}", dial_ratio=1.5, wrap_up=rng.choice((3.0, 10.0)),
                     retries=RETRIES, max_attempts=MOST, analyse=rng.random() < 0.2,
-                    preview_timeout=rng.choice((0.0, 6.0)), target_abandon=0.03,
+                    preview_timeout=rng.choice((0.0, 6.0)), target_abandon=0.03, **early,
                 )
             )  # fmt: skip
         for _ in range(rng.randint(2, 6)):

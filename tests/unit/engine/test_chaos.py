@@ -20,9 +20,9 @@ EXPECTED = (
 )  # fmt: skip
 
 
-async def _day(seed: int, seconds: float, logs: Any) -> Chaos:
+async def _day(seed: int, seconds: float, logs: Any, *, predictive: bool = False) -> Chaos:
     logs.expect(*EXPECTED)
-    chaos = Chaos(seed)
+    chaos = Chaos(seed, predictive=predictive)
     chaos.build()
     async with asyncio.timeout(3600):
         await chaos.run(seconds)
@@ -40,6 +40,13 @@ async def _day(seed: int, seconds: float, logs: Any) -> Chaos:
 @pytest.mark.parametrize("seed", range(10))
 async def test_a_random_day(seed: int, logs: Any) -> None:
     chaos = await _day(seed, 90.0, logs)
+    assert chaos.pool.store.attempts
+
+
+@pytest.mark.parametrize("seed", range(20, 26))
+async def test_a_random_predictive_day(seed: int, logs: Any) -> None:
+    chaos = await _day(seed, 120.0, logs, predictive=True)
+    assert logs.of("learnt")
     assert chaos.pool.store.attempts
 
 
@@ -70,6 +77,12 @@ async def test_a_random_day_with_a_clock_that_is_set_again_and_again(seed: int, 
 @pytest.mark.parametrize("seed", range(2000, 2100))
 async def test_many_random_days_with_stepped_clocks(seed: int, logs: Any) -> None:
     await _day_with_steps(seed, 240.0, logs)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("seed", range(3000, 3100))
+async def test_many_random_predictive_days(seed: int, logs: Any) -> None:
+    await _day(seed, 240.0, logs, predictive=True)
 
 
 @pytest.mark.full

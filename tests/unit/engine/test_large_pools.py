@@ -78,10 +78,10 @@ async def test_the_rules_let_others_have_a_turn_and_give_lines_back_when_cut_off
     allowed: list[Any] = []
     await engine.placer._screen(orders, frozenset(), allowed)
     assert len(allowed) == 100 and turns >= 6
-    line = engine.ticker._lines.trunks["t-n1"]
+    line = engine.placer._lines.trunks["t-n1"]
     assert line.used == 100
     for _, name, _ in allowed:
-        engine.ticker._lines.release(name)
+        engine.placer._lines.release(name)
     placing = asyncio.create_task(engine.placer.place(orders, spread=0.0))
     while line.used < 20:  # noqa: ASYNC110
         await asyncio.sleep(0)
