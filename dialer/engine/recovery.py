@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from uuid import UUID
 
 import structlog
@@ -156,7 +157,11 @@ class Recovery:
                 self._calls.opt_out(call)
             seen = None if unknown else event.at
             told = conclude(call, record, self._clock, ended=seen)
-            event = told if unknown and record.end is not None else event
+            if unknown and record.end is not None:
+                event = told
+            elif (event.end, record.end) == (CallEnd.HUNG_UP_NEAR, CallEnd.HUNG_UP_FAR):
+                # The far end's word came before we listened: without it an end looks like ours.
+                event = replace(event, end=CallEnd.HUNG_UP_FAR)
         self._calls.ended(event)
 
     async def _bring_in_line(

@@ -18,7 +18,7 @@ from dialer.domain.lead import LeadState
 from dialer.domain.work import DispositionWrite, LeadMove, StoreInTrouble
 from dialer.engine.settings import EngineSettings
 from dialer.engine.writer import LeftBehind
-from telephony.events import CallAnswered, CallBridged, CallEnd, LegParked
+from telephony.events import CallAnswered, CallBridged, CallEnd, CallEnded, LegParked
 from telephony.trunks import Breaker
 from telephony.twin import Behaviour
 from tests.unit.engine.evidence import check
@@ -115,6 +115,29 @@ async def test_a_cut_link_loses_no_call_and_no_truth() -> None:
     # The message had begun for one of them before an agent came: the ledger knows it from CEL.
     (campaign,) = pool.engine.campaigns.values()
     assert campaign.ledger.abandoned == 1
+    await pool.stop()
+    check(pool)
+
+
+@pytest.mark.parametrize("agents_asked", [True, False])
+async def test_who_hung_up_first_is_in_the_records_when_the_link_came_back_too_late_for_it(
+    agents_asked: bool,
+) -> None:
+    """They hang up, the link comes back, and only then is their channel gone."""
+    pool, (agent,) = await _ringing(1, Behaviour(delay=2.0, talk=3.0))
+    await pool.until(lambda: pool.state(agent) is AgentState.ON_CALL)
+    (call,) = pool.calls
+    pool.process.switch().cut(back=False)
+    if agents_asked:
+        await pool.does(agent, "hang_up")
+    (node,) = pool.nodes.values()
+    await pool.until(lambda: call.key in node.ended)
+    end = CallEnded("n1", pool.now, call.key, CallEnd.HUNG_UP_NEAR, True, 16, "")
+    pool.engine.on_event(end)
+    await pool.until(lambda: not pool.calls)
+    pool.process.switch().restore()
+    await pool.quiet()
+    assert pool.outcomes() == ["ended_by_customer"]
     await pool.stop()
     check(pool)
 
