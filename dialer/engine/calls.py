@@ -28,7 +28,13 @@ from dialer.domain.work import (
     Write,
 )
 from dialer.engine.agents import AgentDesk, Post
-from dialer.engine.outcomes import Ending, after_attempt, counts_as_abandoned, outcome_of
+from dialer.engine.outcomes import (
+    Ending,
+    after_attempt,
+    counts_as_abandoned,
+    inferred,
+    outcome_of,
+)
 from dialer.engine.router import Router
 from dialer.engine.state import Agent, Call, Campaign, met
 from telephony.clock import Clock
@@ -203,7 +209,7 @@ class CallDesk:
     def unsure(self, event: CallEnded) -> bool:
         """Whether the records may know more of this call than we saw."""
         call = self.calls.get(event.call_id)
-        return call is not None and (call.unseen or event.end is CallEnd.UNKNOWN)
+        return call is not None and (call.unseen or inferred(event))
 
     def ended(self, event: CallEnded) -> None:
         call = self.calls.pop(event.call_id, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 from uuid import UUID
@@ -18,7 +19,14 @@ from dialer.domain.lead import LeadState
 from dialer.domain.work import DispositionWrite, LeadMove, StoreInTrouble
 from dialer.engine.settings import EngineSettings
 from dialer.engine.writer import LeftBehind
-from telephony.events import CallAnswered, CallBridged, CallEnd, CallEnded, LegParked
+from telephony.events import (
+    CallAnswered,
+    CallBridged,
+    CallEnd,
+    CallEnded,
+    LegParked,
+    SwitchEvent,
+)
 from telephony.trunks import Breaker
 from telephony.twin import Behaviour
 from tests.unit.engine.evidence import check
@@ -172,6 +180,30 @@ async def test_an_originate_that_never_arrived_ends_as_unknown() -> None:
     assert pool.dialed() == []
     await pool.stop()
     check(pool)
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+async def test_a_failure_without_a_channel_is_believed_when_the_records_have_none_either(
+    recorded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a link that goes half-open just then the failure may come through and the channel not."""
+    pool, _ = await _ringing(1, Behaviour(CallEnd.BUSY, delay=2.0))
+    (node,) = pool.nodes.values()
+    switch = pool.process.switch()
+    heard = switch._sink
+
+    def failure(event: SwitchEvent) -> None:
+        if isinstance(event, CallEnded):
+            event = replace(event, end=CallEnd.FAILED, cause=0, tech_cause="")
+            if not recorded:
+                node.ended.pop(event.call_id)
+        heard(event)
+
+    monkeypatch.setattr(switch, "_sink", failure)
+    await pool.until(lambda: not pool.calls)
+    await pool.written()
+    assert pool.outcomes() == ["busy" if recorded else "failed"]
+    await pool.stop()
 
 
 async def test_an_originate_that_is_refused_calls_nobody() -> None:
