@@ -7,7 +7,8 @@ of the event: nothing on these paths waits for the database.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -78,7 +79,18 @@ class CallDesk:
         self._put, self._post, self._clock = put, post, clock
         self._concluded, self._do_not_call = concluded, do_not_call
         self.calls: dict[str, Call] = {}
+        self._intended: dict[str, Call] = {}  # being committed
         self._ended: dict[str, Call] = {}  # for recordings that close after the call
+
+    @contextmanager
+    def intending(self, calls: Sequence[Call]) -> Iterator[None]:
+        """While these are committed, and not yet ours to carry out."""
+        self._intended.update((call.key, call) for call in calls)
+        try:
+            yield
+        finally:
+            for call in calls:
+                del self._intended[call.key]
 
     def add(self, call: Call) -> None:
         self.calls[call.key] = call
@@ -274,8 +286,9 @@ class CallDesk:
         return True
 
     def block_numbers(self, client_id: UUID, numbers: Collection[str]) -> None:
-        """Do-not-call holds for the leads of calls that are on, when these end."""
-        for call in self.calls.values():
+        """Do-not-call holds for the leads of calls that are on, when these end, and for calls that
+        are about to leave."""
+        for call in (*self.calls.values(), *self._intended.values()):
             if call.client_id == client_id and call.number in numbers:
                 call.do_not_call = True
 

@@ -148,6 +148,7 @@ class PoolEngine:
             tasks=self.tasks,
             settle=self.hopper.settle,
             doubt=lambda: self.gate.doubt,
+            unwritten_blocks=self.writer.unwritten_blocks,
         )
         self.assisted = AssistedDialing(
             store=store, lease=self.lease, desk=self.desk, hopper=self.hopper,
