@@ -17,11 +17,11 @@ import numpy as np
 
 from pacing.state import Flags, Floats, Ints, PacingInput
 
-_ETA, _ETA_SECONDS = 0.005, 24.0  # per answer; divided by 1 + the answers in so many s
+_ETA, _ETA_SECONDS = 0.0015, 24.0  # per answer; divided by 1 + the answers in so many s
 _STEP = 0.05  # most in one decision
 _MEMORY = 40.0  # abandoned calls after which a share 1/e of the comparison is left
 _DOUBTED = 4.0  # abandoned calls for which the forecast is believed
-_FIRST, _LEAST, _MOST = 1.15, 0.1, 30.0  # the factor
+_FIRST, _LEAST, _MOST = 1.05, 0.1, 30.0  # the factor; one agent's begins about twice as high
 _GIVING_UP = 1.7  # times the price where calls that nobody would be free for may be given up
 _THETA_MOST = 0.6
 _SPEND = 1.3  # times the cap: what was saved is spent slowly
@@ -30,8 +30,9 @@ _CORRECT = 7200.0, 100.0, 2000.0  # s in whose answers the past is made good; le
 _SMALL = 100.0  # answers: a rolling window with fewer is taken for that many
 _CAREFUL = 0.5  # standard deviations by which fewer answers are expected
 _CYCLE = 200.0  # s from one answer to an agent's next, before anything is known
-_RESERVE = 1.6  # abandoned calls kept back in a window that closes
+_RESERVE = 1.2  # abandoned calls kept back in a window that closes
 _PART, _KEPT = 0.2, 0.02  # at most this share of the whole; and this share in any case
+_FEWER = 0.12  # of the answers to come are lost when a row is frozen
 _DUE = 1.5  # times what the calls under way are expected to cost
 
 
@@ -87,7 +88,9 @@ class Budget:
         self.factor[slot] = np.clip(self.factor[slot] + step, np.log(_LEAST), np.log(_MOST))
         new = slot[self._time[slot] == 0]
         if len(new):  # a guess that two minutes outweigh
-            self.pace[new] = agents[self._time[slot] == 0] / _CYCLE
+            theirs = np.maximum(agents[self._time[slot] == 0], 1)
+            self.pace[new] = theirs / _CYCLE
+            self.factor[new] = np.log(_FIRST + theirs**-0.7)
         self._time[slot] += elapsed
         weight = np.minimum(elapsed / np.clip(self._time[slot] + 120.0, 120.0, 900.0), 1.0)
         self.pace[slot] += (live / max(elapsed, 1e-6) - self.pace[slot]) * weight
@@ -115,6 +118,8 @@ class Budget:
             coming *= np.maximum(1 - _CAREFUL / np.sqrt(coming + 1.0), 0.0)
             whole = cap * (live + coming)
             room = cap * np.where(closing, live + coming, np.maximum(live, _SMALL)) - gone
+            # Who is frozen has fewer answers: what is sure to be left, not what is hoped for.
+            sure = room - cap * np.where(closing, coming, 0.0) * _FEWER
             spend = np.where(
                 closing,
                 (room - np.minimum(_RESERVE, _PART * whole) - _KEPT * whole)
@@ -126,7 +131,7 @@ class Budget:
             served[row[closing & (cap <= target[row])]] = True
             goal[served] = _SPEND * target[served]
             np.minimum.at(goal, row, np.clip(spend, 0.0, _SPEND * cap))
-            np.minimum.at(left, row, room)
+            np.minimum.at(left, row, sure)
         slot = given.slot
         recent, lost = self.recent[:, slot]
         short = (_SHORT_CAP * target * (recent + 60.0) - lost) / 60.0

@@ -12,7 +12,7 @@ from pacing.predictive.choose import worst_later
 from pacing.predictive.outlook import Outlook
 from pacing.state import Flags, Floats, PacingInput
 
-_WORSE = 2.0  # times theta
+_WORSE = 3.0  # times theta
 
 
 def give_up(given: PacingInput, look: Outlook, tight: Floats, theta: Floats) -> Flags:
