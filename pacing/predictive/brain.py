@@ -158,12 +158,12 @@ class Brain:
         turns = max(_SOONER if self._turn < _FIRST_TURNS else _TURNS, -(-self._slots // _AT_ONCE))
         group = np.arange(self._slots) // max(_AT_ONCE, -(-self._slots // turns))
         due = group == self._turn % turns
-        slots = np.flatnonzero(mine & (due | changed | (self.ring.changes.rising() > 1.35)))
         if self._turn == 0:
-            slots = np.flatnonzero(mine)
+            due[:] = True
+        slots = np.flatnonzero(mine & (due | changed | (self.ring.changes.rising() > 1.35)))
         share, delay = self.analysis.share[slots], self.analysis.delay[slots]
         self.ring.refresh(slots, ringing, signal, share=share, delay=delay)
-        self.service.refresh(slots, talking, wrapping)
+        self.service.refresh(np.flatnonzero(mine & due), talking, wrapping)
 
 
 def _of(seen: Seen, kind: Kind) -> Ints:
