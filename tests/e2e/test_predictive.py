@@ -16,7 +16,7 @@ from tests.lab.evidence import Evidence
 from tests.lab.process import until
 from tests.lab.scenario import number
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.full]  # three minutes
 
 AGENTS, LEADS, SHARE = 10, 2500, 0.35
 GIVE_UP, TIMEOUT = 8.5, 14.0
