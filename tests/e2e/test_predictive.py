@@ -68,6 +68,19 @@ async def test_a_predictive_campaign_runs_ahead_lawfully_and_says_why() -> None:
         assert "people should answer" in decision["reason"]
         assert decision["expected_answers"] >= 0 and 0 < decision["answer_share"] < 1
 
+        began = asyncio.get_running_loop().time()
+        ahead_of = await centre.post(
+            f"/campaigns/{campaign}/forecast", {"mode": "progressive", "minutes": 10}
+        )
+        took = asyncio.get_running_loop().time() - began
+        now, then = (ahead_of[name]["occupancy"]["mean"] for name in ("current", "changed"))
+        print(
+            f"forecast in {took:.1f} s: {now:.0%}, progressive {then:.0%}", ahead_of["parameters"]
+        )
+        assert now > then > 0.1 and ahead_of["attempts"] > 60
+        assert 0.2 < ahead_of["parameters"]["answer_share"] < 0.5
+        assert 5 < ahead_of["parameters"]["talk"] < 20
+
         # Most agents leave at once: what rings for nobody is given up, but not too soon.
         await asyncio.gather(*(a.command("pause", reason="all") for a in centre.agents[2:]))
         await asyncio.sleep(10.0)
