@@ -4,8 +4,11 @@ after a restart."""
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import random
 import signal
+import sys
 from typing import Any
 
 import pytest
@@ -119,3 +122,22 @@ async def test_a_predictive_campaign_runs_ahead_lawfully_and_says_why() -> None:
         assert page["items"] and page["next"] is None
         assert sum(item["cancelled"] for item in page["items"]) >= len(gone) - 5
         assert {item["binding"] for item in page["items"]} & {"risk", "no_agents"}
+
+        again = await _replayed(centre, campaign)
+        recorded, replayed = again["recorded"], again["replayed"]
+        print("recorded", recorded["answers"]["mean"], "replayed", replayed["answers"]["mean"])
+        assert recorded["calls"]["mean"] == replayed["calls"]["mean"] > 100
+        assert replayed["occupancy"]["mean"] > 0.1
+
+
+async def _replayed(centre: CallCentre, campaign: str) -> Any:
+    """What `dialer simulate --replay` prints of it."""
+    token = centre.http.headers["Authorization"].removeprefix("Bearer ")
+    command = "simulate", "--campaign", campaign, "--replay", "--target", "0.01", "--json"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "api", *command, stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "DIALER_API": centre.address, "DIALER_TOKEN": token},
+    )  # fmt: skip
+    out, _ = await asyncio.wait_for(process.communicate(), 120)
+    assert process.returncode == 0, out
+    return json.loads(out)

@@ -240,6 +240,9 @@ async def test_a_hang_up_that_won_over_the_answer_counts_as_abandoned() -> None:
     await pool.written()
     assert pool.outcomes() == ["abandoned"]
     assert pool.state(agent) is AgentState.READY
+    (row,) = pool.store.leads.values()  # and is called again when abandoned people are
+    assert row.next_at is not None
+    assert (row.next_at - pool.clock.now()).total_seconds() > 80_000
     await pool.stop()
 
 
