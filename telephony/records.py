@@ -106,7 +106,7 @@ def _read(
     for row in _rows(file, start):
         if row[2] in ids:
             _note(seen.setdefault(row[2], _Seen()), row)
-        elif row[1] == "BRIDGE_ENTER" and row[2].startswith("leg-"):
+        if row[1] == "BRIDGE_ENTER" and row[2].startswith("leg-"):
             legs[_bridge(row)] = row[2][:_MOST_ID]
     return seen, legs
 

@@ -7,7 +7,8 @@ of the event: nothing on these paths waits for the database.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -29,7 +30,13 @@ from dialer.domain.work import (
 )
 from dialer.engine.agents import AgentDesk, Post
 from dialer.engine.observing import SIGNALS, Observer
-from dialer.engine.outcomes import Ending, after_attempt, counts_as_abandoned, outcome_of
+from dialer.engine.outcomes import (
+    Ending,
+    after_attempt,
+    counts_as_abandoned,
+    inferred,
+    outcome_of,
+)
 from dialer.engine.router import Router
 from dialer.engine.state import Agent, Call, Campaign, met
 from telephony.clock import Clock
@@ -75,7 +82,18 @@ class CallDesk:
         self._concluded, self._do_not_call = concluded, do_not_call
         self._observer = observer
         self.calls: dict[str, Call] = {}
+        self._intended: dict[str, Call] = {}  # being committed
         self._ended: dict[str, Call] = {}  # for recordings that close after the call
+
+    @contextmanager
+    def intending(self, calls: Sequence[Call]) -> Iterator[None]:
+        """While these are committed, and not yet ours to carry out."""
+        self._intended.update((call.key, call) for call in calls)
+        try:
+            yield
+        finally:
+            for call in calls:
+                del self._intended[call.key]
 
     def add(self, call: Call) -> None:
         self.calls[call.key] = call
@@ -223,7 +241,7 @@ class CallDesk:
     def unsure(self, event: CallEnded) -> bool:
         """Whether the records may know more of this call than we saw."""
         call = self.calls.get(event.call_id)
-        return call is not None and (call.unseen or event.end is CallEnd.UNKNOWN)
+        return call is not None and (call.unseen or inferred(event))
 
     def ended(self, event: CallEnded) -> None:
         call = self.calls.pop(event.call_id, None)
@@ -292,8 +310,9 @@ class CallDesk:
         return True
 
     def block_numbers(self, client_id: UUID, numbers: Collection[str]) -> None:
-        """Do-not-call holds for the leads of calls that are on, when these end."""
-        for call in self.calls.values():
+        """Do-not-call holds for the leads of calls that are on, when these end, and for calls that
+        are about to leave."""
+        for call in (*self.calls.values(), *self._intended.values()):
             if call.client_id == client_id and call.number in numbers:
                 call.do_not_call = True
 

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from dialer.domain.call import FREE_OUTCOMES, Outcome
 from dialer.domain.campaign import CampaignSettings, DispositionCode
 from dialer.domain.lead import LeadState
-from telephony.events import CallEnd
+from telephony.events import CallEnd, CallEnded
 
 _UNANSWERED = {
     CallEnd.BUSY: Outcome.BUSY,
@@ -62,6 +62,12 @@ def outcome_of(ending: Ending) -> Outcome:
         return Outcome.HUNG_UP_WAITING
     # Our side ended an answered call before its message: the person met nobody.
     return Outcome.ABANDONED
+
+
+def inferred(event: CallEnded) -> bool:
+    """Nobody heard how the call ended: it vanished, or was said to have failed without a channel
+    (what there was of one may be on its way, on a link that stands still and is not known to)."""
+    return event.end is CallEnd.UNKNOWN or (event.end is CallEnd.FAILED and not event.cause)
 
 
 def ended_by_us(ending: Ending) -> bool:

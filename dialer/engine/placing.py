@@ -71,12 +71,15 @@ class Placer:
         settle: Callable[[UUID], None],
         doubt: Callable[[], str],
         placed: Callable[[Call], None],
+        unwritten_blocks: Callable[[], Collection[tuple[UUID, str]]],
     ) -> None:
-        """`doubt`: why what was decided may not be carried out any more; '' while it may."""
+        """`doubt`: why what was decided may not be carried out any more; '' while it may.
+        `unwritten_blocks`: (client, number) on a do-not-call list, unknown to the store so far."""
         self._store, self._lease, self._calls, self._lines = store, lease, calls, lines
         self._permission, self._switch_for, self._put = permission, switch_for, put
         self._new_id, self._clock, self._settings, self._tasks = new_id, clock, settings, tasks
         self._settle, self._doubt, self._placed = settle, doubt, placed
+        self._unwritten_blocks = unwritten_blocks
         self._doubtful: list[Call] = []  # expired, if they were committed at all
         #: From the moment a decision wants a call to leave to its Originate on the wire.
         self.lateness = Timing()
@@ -101,16 +104,19 @@ class Placer:
             raise
         calls: list[Call] = []
         attempts: list[NewAttempt] = []
+        lately = self._unwritten_blocks()  # asked for since
         for index, (order, trunk, permit) in enumerate(allowed):
             # Calls of one moment leave in one write.
             due = start + (spread * index / len(allowed)) // _MOMENT * _MOMENT
             call = self._call(order, trunk, permit, due=due)
+            call.do_not_call = (call.client_id, call.number) in lately
             calls.append(call)
             attempts.append(self._attempt(call, order, permit))
         if not attempts:
             return []
         try:
-            await self._store.intend(self._lease.current, attempts)
+            with self._calls.intending(calls):
+                await self._store.intend(self._lease.current, attempts)
         except BaseException as error:
             for call in calls:
                 self._lines.release(call.trunk)
@@ -138,7 +144,7 @@ class Placer:
         by_client: dict[UUID, list[str]] = {}
         for order in orders:
             by_client.setdefault(order.lead.client_id, []).append(order.lead.number)
-        found: set[tuple[UUID, str]] = set()
+        found = set(self._unwritten_blocks())  # before the store is asked: it may hear meanwhile
         for client_id, numbers in by_client.items():
             listed = await self._store.blocked_by_do_not_call(client_id, numbers)
             found.update((client_id, number) for number in listed)

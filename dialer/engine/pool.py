@@ -156,6 +156,7 @@ class PoolEngine:
             settle=self.hopper.settle,
             doubt=lambda: self.gate.doubt,
             placed=self.observer.placed,
+            unwritten_blocks=self.writer.unwritten_blocks,
         )
         self.assisted = AssistedDialing(
             store=store, lease=self.lease, desk=self.desk, hopper=self.hopper,

@@ -201,6 +201,8 @@ def conclude(
                 call.step(CallStep.SEND)
             call.step(CallStep.ANSWER)
             call.answered, call.answered_at = answered, record.answered_at
+        elif call.adopted:  # told by a row or a record, perhaps by another calendar than ours
+            call.answered = answered
         elif call.unseen:  # we may have heard of it late
             call.answered = min(call.answered, answered)
     call.message_played = call.message_played or record.message_played
@@ -235,6 +237,8 @@ def _adopt(
         call.step(CallStep.SEND)
         call.step(CallStep.ANSWER)
         call.answered, call.answered_at = clock.monotonic(), clock.now()
+    # We did not see the answer: how long the person waited is asked of the records at the end.
+    call.unseen = met is None and not call.connected
     if met is not None:
         if not call.connected:
             _connect(call, met.id, clock.now(), clock)

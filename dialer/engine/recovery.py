@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from uuid import UUID
 
 import structlog
@@ -19,6 +20,7 @@ from dialer.engine.agents import AgentDesk, agent_of_leg
 from dialer.engine.calls import CallDesk, lost
 from dialer.engine.handover import Handed, Resumption
 from dialer.engine.hangups import HangUps
+from dialer.engine.outcomes import inferred
 from dialer.engine.reconcile import Found, call_of, conclude, reconcile
 from dialer.engine.router import Router
 from dialer.engine.state import Call
@@ -141,7 +143,7 @@ class Recovery:
         call = self._calls.get(event.call_id)
         if call is None:
             return
-        unknown = event.end is CallEnd.UNKNOWN
+        unknown, unheard = event.end is CallEnd.UNKNOWN, inferred(event)
         record: CallRecord | None = None
         for pause in waits if unknown else waits[:1]:
             await asyncio.sleep(pause)
@@ -154,9 +156,13 @@ class Recovery:
         if record is not None:
             if record.opted_out and not call.do_not_call:
                 self._calls.opt_out(call)
-            seen = None if unknown else event.at
+            seen = None if unheard else event.at
             told = conclude(call, record, self._clock, ended=seen)
-            event = told if unknown and record.end is not None else event
+            if unheard and record.end is not None:
+                event = told
+            elif (event.end, record.end) == (CallEnd.HUNG_UP_NEAR, CallEnd.HUNG_UP_FAR):
+                # The far end's word came before we listened: without it an end looks like ours.
+                event = replace(event, end=CallEnd.HUNG_UP_FAR)
         self._calls.ended(event)
 
     async def _bring_in_line(

@@ -11,6 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 import structlog
 
@@ -81,6 +82,10 @@ class BatchWriter:
     def left_behind(self) -> tuple[Write, ...]:
         """What was never committed (or never heard to be), in order."""
         return tuple(self._queue)
+
+    def unwritten_blocks(self) -> frozenset[tuple[UUID, str]]:
+        """(client, number) of the do-not-call requests that the store does not know of yet."""
+        return frozenset((w.client_id, w.number) for w in self._queue if isinstance(w, DoNotCall))
 
     @property
     def backlog(self) -> int:

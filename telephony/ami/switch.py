@@ -43,6 +43,7 @@ log = structlog.get_logger(__name__)
 #: begun, a leg that is leaving its park loop.
 _PAUSES = (0.0, 0.005, 0.02, 0.05)
 _MOST_UNRECORDED = 10_000
+_ENDS = frozenset({"HangupRequest", "SoftHangupRequest", "Hangup"})
 _GONE = re.compile(r"no such channel|does not exist|not found", re.IGNORECASE)
 
 
@@ -216,11 +217,11 @@ class AmiSwitch:
         restarted = bool(self._started_at) and started != self._started_at
         self._started_at = started
         held, self._synchronising = self._synchronising or [], None
-        # What ended meanwhile is known with its cause, and is no longer there.
-        ended = [m for m in held if m.get("event") == "Hangup"]
-        gone = {str(m.get("uniqueid")) for m in ended}
-        for message in ended:
-            self.tracker.on_message(message)
+        # What ended meanwhile is known with its cause and by whom, and is no longer there.
+        gone = {str(m.get("uniqueid")) for m in held if m.get("event") == "Hangup"}
+        for message in held:
+            if message.get("event") in _ENDS and str(message.get("uniqueid")) in gone:
+                self.tracker.on_message(message)
         channels = tuple(c for c in channels if c.unique_id not in gone)
         self.tracker.resynchronise(channels, holding=holding_bridges(bridges))
         for message in held:

@@ -192,7 +192,14 @@ def one_voice_one_record(e: Evidence) -> list[str]:
             of_agent[bridge.agent].append((bridge.since, until, call.id))
             if not e.pops:
                 continue
-            seen = [p for p in shown[bridge.agent] if p.at <= bridge.since + _seconds(e.slack)]
+            by = bridge.since + _seconds(e.slack)
+            # Once they have parted, what comes up is the next person's.
+            parted = bridge.until or call.ended_at or by
+            seen = [
+                p
+                for p in shown[bridge.agent]
+                if p.at <= by and (p.at < parted or p.call == call.id)
+            ]
             if not seen or seen[-1].call != call.id:
                 wrong.append(f"{bridge.agent} heard {call.id} and saw {seen[-1:]}")
             elif call.id in person and seen[-1].person != person[call.id]:

@@ -116,7 +116,7 @@ def _sessions(pool: Pool) -> list[Session]:
         if told and (old := doubtful.pop(agent, None)) is not None:
             unless_told = "" if agent in begun else old.session
             goes_on = first.get((agent, at), unless_told) == old.session
-            if state != "connecting" and goes_on:
+            if old.session and state != "connecting" and goes_on:  # "": nothing was written of it
                 begun[agent] = old.since  # the sign-out was lost, and a sign-in after it, too
                 crashed.pop(agent, None)
             else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import Any
 from uuid import UUID
 
@@ -233,6 +235,43 @@ async def test_never_again_by_disposition_holds_everywhere_at_once() -> None:
     await pool.written()
     assert len(pool.dialed()) == 1
     assert {pool.store.leads[i].state for i in (one, two, three)} == {LeadState.BLOCKED}
+    await pool.stop()
+    check(pool)
+
+
+@pytest.mark.parametrize("after", [n / 100 for n in range(-1, 25)])
+async def test_never_again_holds_before_it_is_written(after: float) -> None:
+    """A second agent calls the same number by hand, and so many seconds later (below 0: before
+    that) the first one says never again."""
+    pool = Pool(latency=0.04)
+    campaign, other = pool.campaign(name="a"), pool.campaign(DialMode.MANUAL, name="b")
+    agent, second = pool.agent(campaign), pool.agent(other)
+    number = pool.number(pool.lead(campaign, Behaviour(delay=2.0, talk=3.0)))
+    await pool.start()
+    await pool.sign_in(agent, second)
+    await pool.until(lambda: pool.state(agent) is AgentState.WRAP_UP)
+    call = pool.person(agent).last_call
+    assert call is not None
+    await pool.written()
+
+    async def never() -> float:
+        await pool.does(agent, "disposition", call_id=call.key, code="never")
+        return pool.now
+
+    async def manual() -> None:
+        with contextlib.suppress(Conflict):
+            await pool.does(second, "manual_call", campaign_id=str(other), number=number)
+
+    if after < 0:
+        said = await never()
+        await manual()
+    else:
+        calling = asyncio.create_task(manual())
+        await asyncio.sleep(after)
+        said = await never()
+        await calling
+    await pool.quiet()
+    assert [at for at, _ in pool.dialed() if at > said] == []
     await pool.stop()
     check(pool)
 

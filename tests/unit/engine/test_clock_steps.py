@@ -172,6 +172,32 @@ async def test_how_long_a_person_waited_is_told_by_one_clock(step: float) -> Non
     await pool.stop()
 
 
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(
+    ("talk", "analyse", "outcome"),
+    [(19.5, False, "hung_up_waiting"), (20.5, True, "abandoned")],  # the message comes after both
+)
+async def test_how_long_a_person_waited_who_still_waits_is_told_by_one_clock(
+    step: float, talk: float, analyse: bool, outcome: str
+) -> None:
+    """As above, but the second dialer is there before they hang up."""
+    pool = Pool()
+    people = Behaviour(delay=2.0, talk=talk)
+    await calling(pool, people, retries={}, connect_window=20.0, analyse=analyse)
+    await pool.until(lambda: len(pool.dialed()) == 1)
+    pool.process.switch().refuse(20)  # no agent can be joined to them
+    await pool.until(lambda: any(call.answered for call in pool.calls))
+    await pool.written()
+    await pool.crash()
+    pool.dialer_clock.step(step)
+    await pool.start("two")
+    pool.process.switch().refuse(20)
+    assert [call.key for call in pool.calls] == [str(i) for i in pool.store.attempts]
+    await pool.quiet()
+    assert pool.outcomes() == [outcome]
+    await pool.stop()
+
+
 @pytest.mark.parametrize("rate", [-0.05, -0.0005, 0.0005, 0.05])
 async def test_an_agents_time_is_what_passed_whatever_the_calendar_does(rate: float) -> None:
     """A shift with conversations, steps and a clock that is slewed the while."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 from uuid import UUID
@@ -18,7 +19,14 @@ from dialer.domain.lead import LeadState
 from dialer.domain.work import DispositionWrite, LeadMove, StoreInTrouble
 from dialer.engine.settings import EngineSettings
 from dialer.engine.writer import LeftBehind
-from telephony.events import CallAnswered, CallBridged, CallEnd, LegParked
+from telephony.events import (
+    CallAnswered,
+    CallBridged,
+    CallEnd,
+    CallEnded,
+    LegParked,
+    SwitchEvent,
+)
 from telephony.trunks import Breaker
 from telephony.twin import Behaviour
 from tests.unit.engine.evidence import check
@@ -119,6 +127,29 @@ async def test_a_cut_link_loses_no_call_and_no_truth() -> None:
     check(pool)
 
 
+@pytest.mark.parametrize("agents_asked", [True, False])
+async def test_who_hung_up_first_is_in_the_records_when_the_link_came_back_too_late_for_it(
+    agents_asked: bool,
+) -> None:
+    """They hang up, the link comes back, and only then is their channel gone."""
+    pool, (agent,) = await _ringing(1, Behaviour(delay=2.0, talk=3.0))
+    await pool.until(lambda: pool.state(agent) is AgentState.ON_CALL)
+    (call,) = pool.calls
+    pool.process.switch().cut(back=False)
+    if agents_asked:
+        await pool.does(agent, "hang_up")
+    (node,) = pool.nodes.values()
+    await pool.until(lambda: call.key in node.ended)
+    end = CallEnded("n1", pool.now, call.key, CallEnd.HUNG_UP_NEAR, True, 16, "")
+    pool.engine.on_event(end)
+    await pool.until(lambda: not pool.calls)
+    pool.process.switch().restore()
+    await pool.quiet()
+    assert pool.outcomes() == ["ended_by_customer"]
+    await pool.stop()
+    check(pool)
+
+
 async def test_an_originate_whose_answer_is_lost_is_not_repeated() -> None:
     pool = Pool()
     campaign = pool.campaign()
@@ -149,6 +180,30 @@ async def test_an_originate_that_never_arrived_ends_as_unknown() -> None:
     assert pool.dialed() == []
     await pool.stop()
     check(pool)
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+async def test_a_failure_without_a_channel_is_believed_when_the_records_have_none_either(
+    recorded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a link that goes half-open just then the failure may come through and the channel not."""
+    pool, _ = await _ringing(1, Behaviour(CallEnd.BUSY, delay=2.0))
+    (node,) = pool.nodes.values()
+    switch = pool.process.switch()
+    heard = switch._sink
+
+    def failure(event: SwitchEvent) -> None:
+        if isinstance(event, CallEnded):
+            event = replace(event, end=CallEnd.FAILED, cause=0, tech_cause="")
+            if not recorded:
+                node.ended.pop(event.call_id)
+        heard(event)
+
+    monkeypatch.setattr(switch, "_sink", failure)
+    await pool.until(lambda: not pool.calls)
+    await pool.written()
+    assert pool.outcomes() == ["busy" if recorded else "failed"]
+    await pool.stop()
 
 
 async def test_an_originate_that_is_refused_calls_nobody() -> None:

@@ -92,6 +92,18 @@ def test_clean_runs_pass() -> None:
     hold(apart)
 
 
+def test_the_next_persons_record_is_not_held_against_a_short_conversation() -> None:
+    """They part after milliseconds, and the next one is there within what clocks may differ."""
+    e = clean()
+    e.calls = [replace(e.calls[0], bridges=(Bridge("ann", at(5), at(5.005)),), ended_at=at(5.005))]
+    e.pops = [*e.pops, Pop("ann", at(5.05), "a2", "sam")]
+    hold(e)
+    e.pops = [*e.pops[:1], Pop("ann", at(5.004), "a2", "sam")]
+    assert "one_voice_one_record" in broken(e)
+    e.pops = [Pop("ann", at(5.05), "a2", "sam")]
+    assert "one_voice_one_record" in broken(e)
+
+
 def harm_1(e: Evidence, how: str) -> Evidence:
     match how:
         case "lost lead":

@@ -354,6 +354,31 @@ async def test_a_hangup_during_the_resynchronisation_keeps_its_cause() -> None:
         assert up.channels == ()
 
 
+@pytest.mark.parametrize("far", [True, False])
+async def test_who_hung_up_during_the_resynchronisation_is_heard(far: bool) -> None:
+    heard = Heard()
+    async with ScriptedAmi() as ami, switch_to(ami, sink=heard) as switch:
+        await heard.wait(NodeUp)
+        await switch.originate(request())
+        ami.send(frames.newchannel("call-1"))
+        ami.send(frames.up("call-1"))
+        ami.send(frames.response("call-1", success=True, reason=4))
+        await heard.wait(CallAnswered)
+
+        def late(server: ScriptedAmi, action: Action) -> None:
+            if far:
+                server.send(frames.hangup_request("call-1"))
+            server.send(frames.hangup("call-1", 16))
+            del server.replies["CoreShowChannels"]
+            server._reply(action)
+
+        ami.replies["CoreShowChannels"] = late
+        ami.cut()
+        await heard.wait(NodeUp, count=2)
+        ends = [e.end for e in heard.of(CallEnded)]
+        assert ends == [CallEnd.HUNG_UP_FAR if far else CallEnd.HUNG_UP_NEAR]
+
+
 async def test_a_conversation_that_began_without_the_recorders_link_is_recorded_later() -> None:
     heard = Heard()
     async with ScriptedAmi() as ami, ScriptedAmi() as other:

@@ -93,7 +93,8 @@ async def test_a_call_that_lives_is_told_without_an_end(tmp_path: Path) -> None:
         assert record.answered_at == START + timedelta(seconds=1)
 
 
-async def test_who_was_met_is_told_by_the_bridge(tmp_path: Path) -> None:
+@pytest.mark.parametrize("asked", [["a"], ["a", "leg-one", "leg-two"]])  # of the legs, too
+async def test_who_was_met_is_told_by_the_bridge(tmp_path: Path, asked: list[str]) -> None:
     file = tmp_path / "cel.csv"
     enter = "BRIDGE_ENTER"
     file.write_text(
@@ -103,7 +104,7 @@ async def test_who_was_met_is_told_by_the_bridge(tmp_path: Path) -> None:
         + line(1, enter, "a", bridge_id="b1", bridge_technology="simple_bridge")
         + line(1, enter, "leg-one", bridge_id="b1", bridge_technology="simple_bridge")
     )
-    assert (await CelFiles([file]).find(["a"], since=START))["a"].leg_id == "leg-one"
+    assert (await CelFiles([file]).find(asked, since=START))["a"].leg_id == "leg-one"
 
 
 async def test_hostile_cells_harm_nothing(tmp_path: Path) -> None:
