@@ -17,17 +17,20 @@ import numpy as np
 
 from pacing.state import Flags, Floats, Ints, PacingInput
 
-_ETA, _ETA_SECONDS = 0.02, 24.0  # per answer; divided by 1 + the answers in so many s
+_ETA, _ETA_SECONDS = 0.005, 24.0  # per answer; divided by 1 + the answers in so many s
 _STEP = 0.05  # most in one decision
 _MEMORY = 40.0  # abandoned calls after which a share 1/e of the comparison is left
 _DOUBTED = 4.0  # abandoned calls for which the forecast is believed
-_FIRST, _LEAST, _MOST = 1.5, 0.1, 30.0  # the factor
+_FIRST, _LEAST, _MOST = 1.15, 0.1, 30.0  # the factor
+_GIVING_UP = 1.7  # times the price where calls that nobody would be free for may be given up
 _THETA_MOST = 0.6
+_SPEND = 1.3  # times the cap: what was saved is spent slowly
+_SHORT, _SHORT_CAP = 1800.0, 1.4  # s, times the cap: no half hour is to look much worse
 _CORRECT = 7200.0, 100.0, 2000.0  # s in whose answers the past is made good; least and most answers
 _SMALL = 100.0  # answers: a rolling window with fewer is taken for that many
-_CAREFUL = 0.95  # of the answers to be expected
+_CAREFUL = 0.5  # standard deviations by which fewer answers are expected
 _CYCLE = 200.0  # s from one answer to an agent's next, before anything is known
-_RESERVE = 1.0  # abandoned calls kept back in a window that closes
+_RESERVE = 1.6  # abandoned calls kept back in a window that closes
 _PART, _KEPT = 0.2, 0.02  # at most this share of the whole; and this share in any case
 _DUE = 1.5  # times what the calls under way are expected to cost
 
@@ -49,6 +52,7 @@ class Budget:
         self.factor = np.zeros(0)  # log
         self.goal = np.zeros(0)
         self.came, self.expected = np.zeros(0), np.zeros(0)  # abandoned calls
+        self.recent = np.zeros((2, 0))  # live answers, abandoned calls of the last half hour
         self.pace = np.zeros(0)  # live answers per second, over some fifteen minutes
         self._time = np.zeros(0)
 
@@ -62,6 +66,7 @@ class Budget:
                 np.concatenate([a, pad]) for a in (self.came, self.expected)
             )
             self._time = np.concatenate([self._time, pad])
+            self.recent = np.hstack([self.recent, np.zeros((2, more))])
 
     def note(
         self, slot: Ints, live: Floats, abandoned: Floats, agents: Ints, elapsed: float,
@@ -70,6 +75,8 @@ class Budget:
         """Live answers and abandoned calls of the last `elapsed` s, and agents, of these slots;
         `due` (2, slots): how many of both the forecast had expected."""
         goal, (answers, gone) = self.goal[slot], due
+        self.recent *= np.exp(-elapsed / _SHORT)
+        self.recent[:, slot] += live, abandoned
         keep = np.exp(-gone / _MEMORY)
         self.came[slot] = self.came[slot] * keep + abandoned
         self.expected[slot] = self.expected[slot] * keep + gone
@@ -85,14 +92,15 @@ class Budget:
         weight = np.minimum(elapsed / np.clip(self._time[slot] + 120.0, 120.0, 900.0), 1.0)
         self.pace[slot] += (live / max(elapsed, 1e-6) - self.pace[slot]) * weight
 
-    def allow(self, given: PacingInput, due: Floats) -> Allowance:
-        """`due`: abandoned calls to be expected from what is under way already, per row."""
+    def allow(self, given: PacingInput, due: Floats, answers: Floats) -> Allowance:
+        """Per row: `due`, abandoned calls to be expected from what is under way already;
+        `answers`, those that the calls under way and all leads can still bring."""
         target = np.clip(np.nan_to_num(given.target_abandon, nan=0.0), 0.0, 0.5)
         live = np.maximum(given.live_answers, 0).astype(np.float64)
         gone = np.maximum(given.abandoned, 0).astype(np.float64)
         seconds, least, most = _CORRECT
         soon = np.clip(self.pace[given.slot] * seconds, least, most)
-        goal = np.clip(target + (target * live - gone) / soon, 0.0, 1.5 * target)
+        goal = np.clip(target + (target * live - gone) / soon, 0.0, _SPEND * target)
         left = np.full(given.rows, np.inf)
         windows = given.windows
         if len(windows.row):
@@ -103,7 +111,8 @@ class Budget:
             rest = np.maximum(np.nan_to_num(windows.seconds_left, nan=0.0, posinf=np.inf), 0.0)
             closing = np.isfinite(rest)
             pace = self.pace[given.slot[row]]
-            coming = np.where(closing, pace * np.where(closing, rest, 0.0) * _CAREFUL, 0.0)
+            coming = np.minimum(pace * np.where(closing, rest, 0.0), answers[row])
+            coming *= np.maximum(1 - _CAREFUL / np.sqrt(coming + 1.0), 0.0)
             whole = cap * (live + coming)
             room = cap * np.where(closing, live + coming, np.maximum(live, _SMALL)) - gone
             spend = np.where(
@@ -115,9 +124,15 @@ class Budget:
             # A window that closes at the target says how to spend it better than the target does.
             served = np.zeros(given.rows, dtype=np.bool_)
             served[row[closing & (cap <= target[row])]] = True
-            goal[served] = 1.5 * target[served]
-            np.minimum.at(goal, row, np.clip(spend, 0.0, 1.5 * cap))
+            goal[served] = _SPEND * target[served]
+            np.minimum.at(goal, row, np.clip(spend, 0.0, _SPEND * cap))
             np.minimum.at(left, row, room)
-        self.goal[given.slot] = goal
-        theta = np.clip(goal * np.exp(self.factor[given.slot]), 0.0, _THETA_MOST)
+        slot = given.slot
+        recent, lost = self.recent[:, slot]
+        short = (_SHORT_CAP * target * (recent + 60.0) - lost) / 60.0
+        goal = np.minimum(goal, np.clip(short, 0.0, None))
+        self.goal[slot] = goal
+        price = goal * np.exp(self.factor[slot])
+        price[np.isfinite(given.cancel_after)] *= _GIVING_UP
+        theta = np.clip(price, 0.0, _THETA_MOST)
         return Allowance(theta, goal, left, frozen=left - _DUE * due < 1.0)

@@ -45,8 +45,9 @@ class Changes:
             self._seen = np.hstack([self._seen, pad])
             self._expected = np.hstack([self._expected, pad])
 
-    def note(self, seen: Floats, expected: Floats) -> tuple[Flags, Floats]:
-        """Events that came and that were expected since the last time, per slot.
+    def note(self, seen: Floats, expected: Floats, known: Flags) -> tuple[Flags, Floats]:
+        """Events that came and that were expected since the last time, per slot. `known`: slots
+        of which enough was seen for an alarm to be more than a first estimate that was wrong.
 
         Returns which slots changed, and by what ratio (1 elsewhere); those start anew."""
         for side, watch in ((0, self.rise), (1, self.fall)):
@@ -56,7 +57,9 @@ class Changes:
             due += expected
             over = score <= 0
             score[over] = total[over] = due[over] = 0.0
-        rose, fell = self._score[0] >= self.rise.alarm, self._score[1] >= self.fall.alarm
+        self._score[1][~known] = 0.0
+        rose = (self._score[0] >= self.rise.alarm) & known
+        fell = self._score[1] >= self.fall.alarm
         changed = rose | fell
         which = np.where(rose, 0, 1)
         if not changed.any():

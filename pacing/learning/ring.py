@@ -13,7 +13,7 @@ from pacing.learning.grid import AGES, AHEAD, HORIZONS, MIDDLES, PHASES
 from pacing.learning.level import Changes
 from pacing.learning.prior import answer_hazard
 from pacing.seen import Kind, Seen
-from pacing.state import Floats, Ints, Ragged
+from pacing.state import Flags, Floats, Ints, Ragged
 
 #: Phase by `pacing.state.Signal`.
 PHASE_OF = np.array([0, 0, 1, 2], dtype=np.int64)
@@ -26,6 +26,7 @@ _LEVEL_WEIGHT = 8.0  # answers
 _DOUBT = 0.7  # standard deviations by which the level is taken higher than it was seen
 _BIN_WEIGHT = 4.0  # answers that a bin needs to outweigh the shape
 _MEMORY = 800.0  # answers after which a share 1/e is left
+_KNOWN = 60.0  # answers from which an alarm is believed
 _AFTER_CHANGE = 40.0  # answers' worth of shape kept when the level changed
 _SMOOTH = np.array([0.25, 0.5, 0.25])
 
@@ -74,6 +75,12 @@ class RingModel:
         one, zero = np.ones(len(new)), np.zeros(len(new))
         self.refresh(new, Ragged(), np.zeros(0, dtype=np.int64), share=one, delay=zero)
 
+    @property
+    def known(self) -> Flags:
+        """Slots with enough answers to tell a fall."""
+        enough: Flags = self.answered.sum((1, 2)) >= _KNOWN
+        return enough
+
     def note(self, seen: Seen) -> Floats:
         """Count events; returns the answers per slot among them."""
         age = np.clip(seen.seconds, 0, AGES - 1).astype(np.int64)
@@ -102,10 +109,12 @@ class RingModel:
         for array in (self.answered, self.failed, self.left, self.entered, self.moved):
             array[some] *= keep.reshape(-1, *[1] * (array.ndim - 1))
 
-    def change(self, slots: Ints, ratio: Floats) -> None:
-        """The level changed by `ratio`: keep the shape, with little weight, at the new level."""
+    def change(self, slots: Ints, ratio: Floats, ringing: Floats) -> None:
+        """The level changed by `ratio`: keep the shape, with little weight, at the new level; not
+        less than what rings (calls), since that has been ringing at the old level too."""
         total = self.answered[slots].sum((1, 2))
-        weight = np.minimum(_AFTER_CHANGE / np.maximum(total, 1e-9), 1.0)
+        keep = np.maximum(_AFTER_CHANGE, ringing / 2)
+        weight = np.minimum(keep / np.maximum(total, 1e-9), 1.0)
         for array in (self.answered, self.failed, self.left, self.entered, self.moved):
             array[slots] *= weight.reshape(-1, *[1] * (array.ndim - 1))
         self.answered[slots] *= ratio[:, None, None]

@@ -20,6 +20,7 @@ STAGES = TALK_BINS + WRAP_BINS
 _LEVEL_WEIGHT, _BIN_WEIGHT = 2.0, 3.0  # ended conversations
 _MEMORY = 300.0  # ended conversations after which a share 1/e is left
 _AFTER_CHANGE = 20.0
+_KNOWN = 40.0  # ended conversations from which an alarm is believed
 _SECONDS = np.arange(1, AHEAD + 7, dtype=np.float64)  # the connect window comes on top
 _MIDS = (TALK[1:] + TALK[:-1]) / 2, (WRAP[1:] + WRAP[:-1]) / 2
 
@@ -82,7 +83,7 @@ class Hazard:
         rate = self.rate[row_slot, at]
         due = np.bincount(row_slot, weights=rate * elapsed, minlength=n).astype(np.float64)
         seen = np.bincount(slot, minlength=n).astype(np.float64)
-        changed, ratio = self.changes.note(seen, due)
+        changed, ratio = self.changes.note(seen, due, self.ended.sum(1) >= _KNOWN)
         some = np.flatnonzero(changed)
         if len(some):
             total = self.ended[some].sum(1)

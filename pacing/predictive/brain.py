@@ -59,7 +59,8 @@ class Brain:
         self._grow(given, seen)
         self._learn(given, seen)
         ahead = Outlook(given, self.ring, self.service, self.analysis)
-        allowance = self.budget.allow(given, self._risk[given.slot])
+        answers = ahead.answers[:, 0, -1] + given.leads * ahead.fresh[:, 0, -1]
+        allowance = self.budget.allow(given, self._risk[given.slot], answers)
         predictive = given.mode == Mode.PREDICTIVE
         most = np.where(predictive & ~allowance.frozen, np.minimum(given.leads, _room(given)), 0)
         choice = choose(ahead, allowance.theta, most)
@@ -123,10 +124,11 @@ class Brain:
         if self._before is not None:
             of, phase, age = self._before
             due = given.tick * _by_row(of, self.ring.rate[of, phase, age], slots)
-        changed, ratio = self.ring.changes.note(answers, due)
+        changed, ratio = self.ring.changes.note(answers, due, self.ring.known)
         some = np.flatnonzero(changed)
         if len(some):
-            self.ring.change(some, ratio[some])
+            under_way = np.bincount(slot[given.ringing.row], minlength=slots)[some]
+            self.ring.change(some, ratio[some], under_way.astype(np.float64))
         self.ring.forget(answers)
         talk, wrap = _of(seen, Kind.TALK_ENDED), _of(seen, Kind.WRAP_ENDED)
         talking = Ragged(slot[given.talking.row], given.talking.seconds)
