@@ -109,7 +109,7 @@ EXAMPLES: dict[str, Any] = {
     },
     "AskedForecast": {"target_abandon": 0.02, "minutes": 30},
     "Forecast": {
-        "minutes": 30, "runs": 12, "attempts": 1000,
+        "minutes": 30, "runs": 10, "attempts": 1000,
         "parameters": {"answer_share": 0.31, "fails_at_once": 0.05, "rings": 11.6, "talk": 120.2,
                        "wrap_up": 15.1, "machines": 0.0},
         "current": _future(0.96, 41.0, 0.031), "changed": _future(0.951, 26.0, 0.02),

@@ -9,6 +9,7 @@ from cyclopts import App, Parameter
 
 from api.cli.board import board
 from api.cli.people import user
+from api.cli.simulation import simulate
 from api.cli.start import Json, load_settings, plain_failures, read_password
 from api.cli.work import import_, openapi, report
 
@@ -25,6 +26,7 @@ app = App(
 app.command(user)
 app.command(import_, name="import")
 app.command(report)
+app.command(simulate)
 app.command(board)
 app.command(openapi)
 

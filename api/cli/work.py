@@ -24,7 +24,7 @@ _KNOWN = frozenset({"number", "name", "external_key", "zone", "consent"})
 _YES = frozenset({"1", "true", "yes", "y"})
 
 
-def _open() -> httpx.Client:
+def opened() -> httpx.Client:
     """The API named by DIALER_API with the token of DIALER_TOKEN (see POST /api/v1/tokens)."""
     token = os.environ.get("DIALER_TOKEN", "")
     if not token:
@@ -36,7 +36,7 @@ def _open() -> httpx.Client:
     )
 
 
-def _asked(http: httpx.Client, method: str, path: str, **kwargs: Any) -> Any:
+def asked(http: httpx.Client, method: str, path: str, **kwargs: Any) -> Any:
     """The answer's JSON; a problem becomes one line and exit code 1."""
     try:
         answer = http.request(method, path, **kwargs)
@@ -98,12 +98,12 @@ def import_(
         print(f"{file.name}: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     accepted, rejected = 0, []
-    with _open() as http, Progress(console=Console(stderr=True)) as progress:
+    with opened() as http, Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task("leads", total=len(rows))
         for start in range(0, len(rows), _PART):
             part = rows[start : start + _PART]
             body = {"name": name or file.stem[:200], "region": region, "leads": part}
-            done = _asked(http, "POST", f"/campaigns/{campaign}/leads", json=body)
+            done = asked(http, "POST", f"/campaigns/{campaign}/leads", json=body)
             accepted += done["accepted"]
             rejected += [{**r, "row": r["row"] + start} for r in done["rejected"]]
             progress.advance(task, len(part))
@@ -122,8 +122,8 @@ def report(
 
     Needs the API (DIALER_API, else http://127.0.0.1:8080) and a token (DIALER_TOKEN).
     """
-    with _open() as http:
-        found = _asked(http, "GET", f"/campaigns/{campaign}/figures")
+    with opened() as http:
+        found = asked(http, "GET", f"/campaigns/{campaign}/figures")
     if as_json:
         print(json.dumps(found))
         return

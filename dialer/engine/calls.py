@@ -349,7 +349,9 @@ class CallDesk:
             now=self._clock.now(),
             rest=rest,
             # The person was rung like anybody who does not pick up.
-            rule_of=Outcome.NO_ANSWER if call.hanging_up else None,
+            rule_of=(
+                Outcome.NO_ANSWER if call.hanging_up and outcome is Outcome.CANCELLED else None
+            ),
         )
         move = LeadMove(
             call.lead_id,

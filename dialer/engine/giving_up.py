@@ -3,7 +3,8 @@
 A call that was answered is never ended by this. The wish is dropped when the answer comes before
 the hang-up has left; when the two cross on the way, the person is held back from the agents until
 it is known whether the hang-up took: if it did they met nobody, and count as abandoned; if it did
-not (the link was lost) they are routed as anybody else. It is asked once, never repeated.
+not (the link was lost) they are routed as anybody else. A hang-up that did not leave is not
+repeated; the call may be given up again some seconds later.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from telephony.clock import Clock
 from telephony.switch import Switch, SwitchError
 
 log = structlog.get_logger(__name__)
+
+_REST = 5.0  # s until a call is tried again whose hang-up did not leave
 
 
 class GivingUp:
@@ -38,8 +41,9 @@ class GivingUp:
 
     def give_up(self, call: Call, *, after: float) -> bool:
         """End this call if it has rung for `after` seconds; whether it is being ended."""
-        rang = self._clock.monotonic() - call.rings_since if call.rings_since else 0.0
-        if not _may(call) or call.given_up or rang < after:
+        now = self._clock.monotonic()
+        rang = now - call.rings_since if call.rings_since else 0.0
+        if not _may(call) or call.given_up or rang < after or now < call.spared_until:
             return False
         call.given_up = True
         self._tasks.spawn(self._try(call), name=f"give-up-{call.key}")
@@ -55,6 +59,7 @@ class GivingUp:
         except SwitchError as error:
             log.warning("not given up", action="give_up_failed", call=call.key, error=str(error))
             call.given_up = call.hanging_up = False
+            call.spared_until = self._clock.monotonic() + _REST
             if call.waits:  # answered meanwhile, and held back
                 self._router.person(call)
 

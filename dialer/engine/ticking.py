@@ -185,6 +185,9 @@ class Ticker:
     def _weight(self, campaign_id: UUID, node: str) -> int:
         """Leads go to nodes by the agents there, and above all by those who are free."""
         here = [a for a in self._at_phone(campaign_id) if a.leg_node == node]
+        campaign = self._campaigns.get(campaign_id)
+        if campaign is not None and campaign.view.settings.mode is DialMode.PREDICTIVE:
+            return len(here)  # it dials for those who are not free yet, too
         return len(here) + _FREE_WEIGHT * sum(a.available for a in here)
 
     def _spread(self, count: int, elapsed: float) -> float:

@@ -32,7 +32,7 @@ from telephony.clock import Clock
 
 log = structlog.get_logger(__name__)
 
-_RUNS = 12
+_RUNS = 10
 _ATTEMPTS = 1000  # records a forecast is fitted to
 _SINCE = timedelta(days=7)
 _SLICE = 50  # records turned into events in one go

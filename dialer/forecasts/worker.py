@@ -23,6 +23,8 @@ from pacing.simulator.start import Start
 from pacing.state import Mode
 
 _NICE = 5
+#: s; a large pool makes up for a coarser one by its size, and takes longer.
+_TICK, _COARSE, _SMALL = 2.0, 3.0, 40
 
 
 def carry_out(job: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,6 +57,7 @@ def carry_out(job: Mapping[str, Any]) -> dict[str, Any]:
         settings,
         past=past,
         seconds=job["seconds"],
+        tick=_TICK if len(start["talking"]) + start["free"] <= _SMALL else _COARSE,
         runs=job["runs"],
         lines=_or_inf(start["lines"]),
         calls_per_second=_or_inf(start["calls_per_second"]),

@@ -21,13 +21,14 @@ async def keep_decisions(database: Database, *, days: float, clock: Clock) -> No
     """Once an hour until cancelled; a database that is away is asked again an hour later."""
     while True:
         try:
-            await _prune(database, days=days, clock=clock)
+            await prune_old(database, days=days, clock=clock)
         except Exception:
             log.exception("old decisions stay", action="prune_failed")
         await asyncio.sleep(_HOUR)
 
 
-async def _prune(database: Database, *, days: float, clock: Clock) -> None:
+async def prune_old(database: Database, *, days: float, clock: Clock) -> None:
+    """Delete all that is older by now."""
     while True:
         async with database.begin() as connection:
             gone = await prune_decisions(connection, before=clock.now() - timedelta(days=days))

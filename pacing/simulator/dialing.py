@@ -6,6 +6,7 @@ A centre's runs share nothing; the campaigns of a run share its lines and its ca
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -20,6 +21,18 @@ _MANY = 1_000_000.0  # lines, calls per second, leads when there is no limit
 _LEAST_FAILED = 0.001  # p and busy leave so much for calls that ring out
 
 
+class Draws(Protocol):
+    """What becomes of calls, by number."""
+
+    def take(self, counts: Ints) -> tuple[Ints, Floats]:
+        """The next `counts` calls of each row: (row of each call, columns by `Fate`)."""
+        ...
+
+    def peek(self, row: int, count: int) -> Floats:
+        """The next `count` calls of a row without taking them."""
+        ...
+
+
 class Dialing:
     """Rows are runs times campaigns."""
 
@@ -27,7 +40,7 @@ class Dialing:
         campaigns, self._scenario = scenario.campaigns, scenario
         self._runs, self._per_run = len(seeds), len(campaigns)
         rows = self._runs * self._per_run
-        self.fates = Fates(seeds, campaigns)
+        self.fates: Draws = Fates(seeds, campaigns)
         ticks = scenario.ticks
         self._p = np.array([at(c.p, ticks) * _factors(c, ticks) for c in campaigns])
         self._talk = np.array([at(c.talk, ticks) for c in campaigns])

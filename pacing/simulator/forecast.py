@@ -140,7 +140,7 @@ def forecast(
         given, places = view.now()
         world.act(policy.decide(given, seen), places)
         seen = world.advance()
-    figures = _figures(world.results(), seconds, campaign.leads)
+    figures = figures_of(world.results(), seconds, campaign.leads)
     return [
         {name: values[i * runs : (i + 1) * runs] for name, values in figures.items()}
         for i in range(len(settings))
@@ -181,7 +181,7 @@ def _everywhere(past: Seen, slots: Ints) -> Seen:
     )
 
 
-def _figures(results: Results, seconds: float, leads: float) -> dict[str, Floats]:
+def figures_of(results: Results, seconds: float, leads: float) -> dict[str, Floats]:
     live, connected = results.live.sum(1), results.connected.sum(1)
     calls = results.placed.sum(1).astype(np.float64)
     done = results.finished.max(1)

@@ -4,8 +4,11 @@ after a restart."""
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import random
 import signal
+import sys
 from typing import Any
 
 import pytest
@@ -16,7 +19,7 @@ from tests.lab.evidence import Evidence
 from tests.lab.process import until
 from tests.lab.scenario import number
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.full]  # three minutes
 
 AGENTS, LEADS, SHARE = 10, 2500, 0.35
 GIVE_UP, TIMEOUT = 8.5, 14.0
@@ -68,6 +71,19 @@ async def test_a_predictive_campaign_runs_ahead_lawfully_and_says_why() -> None:
         assert "people should answer" in decision["reason"]
         assert decision["expected_answers"] >= 0 and 0 < decision["answer_share"] < 1
 
+        began = asyncio.get_running_loop().time()
+        ahead_of = await centre.post(
+            f"/campaigns/{campaign}/forecast", {"mode": "progressive", "minutes": 10}
+        )
+        took = asyncio.get_running_loop().time() - began
+        now, then = (ahead_of[name]["occupancy"]["mean"] for name in ("current", "changed"))
+        print(
+            f"forecast in {took:.1f} s: {now:.0%}, progressive {then:.0%}", ahead_of["parameters"]
+        )
+        assert now > then > 0.1 and ahead_of["attempts"] > 60
+        assert 0.2 < ahead_of["parameters"]["answer_share"] < 0.5
+        assert 5 < ahead_of["parameters"]["talk"] < 20
+
         # Most agents leave at once: what rings for nobody is given up, but not too soon.
         await asyncio.gather(*(a.command("pause", reason="all") for a in centre.agents[2:]))
         await asyncio.sleep(10.0)
@@ -106,3 +122,22 @@ async def test_a_predictive_campaign_runs_ahead_lawfully_and_says_why() -> None:
         assert page["items"] and page["next"] is None
         assert sum(item["cancelled"] for item in page["items"]) >= len(gone) - 5
         assert {item["binding"] for item in page["items"]} & {"risk", "no_agents"}
+
+        again = await _replayed(centre, campaign)
+        recorded, replayed = again["recorded"], again["replayed"]
+        print("recorded", recorded["answers"]["mean"], "replayed", replayed["answers"]["mean"])
+        assert recorded["calls"]["mean"] == replayed["calls"]["mean"] > 100
+        assert replayed["occupancy"]["mean"] > 0.1
+
+
+async def _replayed(centre: CallCentre, campaign: str) -> Any:
+    """What `dialer simulate --replay` prints of it."""
+    token = centre.http.headers["Authorization"].removeprefix("Bearer ")
+    command = "simulate", "--campaign", campaign, "--replay", "--target", "0.01", "--json"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "api", *command, stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "DIALER_API": centre.address, "DIALER_TOKEN": token},
+    )  # fmt: skip
+    out, _ = await asyncio.wait_for(process.communicate(), 120)
+    assert process.returncode == 0, out
+    return json.loads(out)

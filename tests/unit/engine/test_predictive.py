@@ -116,6 +116,25 @@ async def test_more_than_it_may_abandon_and_it_dials_one_for_one() -> None:
     await pool.stop()
 
 
+async def test_a_node_whose_agents_are_all_busy_gets_its_leads_too() -> None:
+    pool = Pool(nodes=("n1", "n2"))
+    campaign = pool.campaign(
+        DialMode.PREDICTIVE, target_abandon=0.03, wrap_up=3.0, ring_timeout=20.0
+    )
+    agents = [pool.agent(campaign, node=node) for node in ("n1", "n2") for _ in range(4)]
+    crowd(pool, campaign, 500)
+    await pool.start()
+    await pool.sign_in(*agents)
+    await pool.reach(60)
+    for agent in agents[:4]:  # only n2 has anybody who may get free
+        await pool.does(agent, "pause", reason="break")
+    await pool.until(lambda: not any(pool.person(a).available for a in agents), within=300)
+    live = pool.engine.ticker._rows()
+    assert {row.node: row.leads > 0 for row in live} == {"n1": True, "n2": True}
+    await pool.stop()
+    check(pool)
+
+
 # -- giving up
 
 
@@ -240,6 +259,9 @@ async def test_a_hang_up_that_won_over_the_answer_counts_as_abandoned() -> None:
     await pool.written()
     assert pool.outcomes() == ["abandoned"]
     assert pool.state(agent) is AgentState.READY
+    (row,) = pool.store.leads.values()  # and is called again when abandoned people are
+    assert row.next_at is not None
+    assert (row.next_at - pool.clock.now()).total_seconds() > 80_000
     await pool.stop()
 
 
