@@ -51,6 +51,7 @@ class Dialing:
         ]
         self._weaker: Floats = np.tile(np.array(factors), (self._runs, 1))
         self.tokens: Floats = np.zeros(self._runs)
+        self.limited = bool(np.isfinite([scenario.lines, scenario.calls_per_second]).any())
         self._number = 0
         self.tick(0.0)
 
@@ -96,8 +97,7 @@ class Dialing:
         leads = np.minimum(wanted, self.leads)
         lines = self.free_lines(in_use).astype(np.int64)
         rate = np.floor(self.tokens + 1e-9).astype(np.int64)
-        limited = np.isfinite(self._scenario.lines) or np.isfinite(self._scenario.calls_per_second)
-        if not limited and not (leads < wanted).any():
+        if not self.limited and not (leads < wanted).any():
             return wanted, {}
         granted = np.zeros_like(leads).reshape(self._runs, self._per_run)
         asked = leads.reshape(granted.shape)

@@ -51,13 +51,14 @@ class World:
             pace=self._pace().tolist(),
         )
         self._changes = changes(scenario)[::-1]
+        self._no_lines: Ints = np.zeros(self.runs, dtype=np.int64)
         self._seen: list[tuple[Kind, Ints, Floats | float, Ints | int]] = []
 
     def act(self, decision: Decision, given_ringing: Ints) -> None:
         """Do what was decided. `given_ringing`: the places the cancel mask speaks of."""
         if decision.cancel.any():
             self._cancel(given_ringing[decision.cancel])
-        in_use = self._in_use()
+        in_use = self._in_use() if self.dialing.limited else self._no_lines
         granted, short = self.dialing.grant(decision.calls, in_use)
         for name, rows in short.items():
             self.tally.count(name, rows, self.time)
@@ -70,7 +71,7 @@ class World:
 
     def advance(self) -> Seen:
         """To the next tick; what was seen since the last one."""
-        until = self.time + self.scenario.tick
+        until = (round(self.time / self.scenario.tick) + 1) * self.scenario.tick
         people = self._network_until(until)
         events = self._events(people, until)
         self.floor.advance(events, until)
@@ -132,7 +133,7 @@ class World:
         if self.network.has_signals:
             self._progress(until)
         ends = calls.ends[calls.ringing]
-        over = ends <= until  # calls that ring out at a tick are over at it
+        over = ends <= until + 1e-9  # calls that ring out at a tick are over at it
         if over.any():
             places = calls.ringing[over]
             calls.ringing = calls.ringing[~over]
