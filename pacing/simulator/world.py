@@ -47,6 +47,7 @@ class World:
             self.runs,
             present(scenario, 0.0),
             windows=[c.window for c in scenario.campaigns],
+            lists=self.dialing.lists,
             skills=skills(scenario),
             pace=self._pace().tolist(),
         )
@@ -207,15 +208,15 @@ class World:
                 for t, a in zip(at.tolist(), freed.tolist(), strict=True)
             ]
         if len(people):
-            rows = calls.row[people]
             if self.network.has_machines:
-                self.tally.count("machines_missed", rows[calls.machine[people]], self.time)
+                heard = people[calls.machine[people]]
+                self.tally.count("machines_missed", calls.row[heard], self.time)
             moment = int(Moment.PERSON)
             events += [
-                (t, moment, r, talk, wrap, patience)
-                for t, r, talk, wrap, patience in zip(
+                (t, moment, slot, talk, wrap, patience)
+                for t, slot, talk, wrap, patience in zip(
                     calls.ends[people].tolist(),
-                    rows.tolist(),
+                    calls.slot[people].tolist(),
                     calls.talk[people].tolist(),
                     calls.wrap[people].tolist(),
                     calls.patience[people].tolist(),
@@ -241,9 +242,9 @@ class World:
         if not self.floor.met:
             return
         met = np.array(self.floor.met).reshape(-1, 7)
-        row, who = met[:, 0].astype(np.int64), met[:, 1].astype(np.int64)
+        slot, who = met[:, 0].astype(np.int64), met[:, 1].astype(np.int64)
         time, waited, talk_ends, wrap_ends = met[:, 2], met[:, 3], met[:, 4], met[:, 5]
-        slot, run = self.dialing.slot[row], who // agents
+        row, run = slot // self.dialing.lists, who // agents
         tally.count("connected", row, self.time)
         tally.wait(run, met[:, 6], time, self.dialing.closed)
         tally.spend(tally.talk, run, time, talk_ends)
@@ -265,13 +266,13 @@ class World:
         if not self.floor.lost:
             return
         lost = np.array(self.floor.lost).reshape(-1, 3)
-        row, waited, quits = lost[:, 0].astype(np.int64), lost[:, 1], lost[:, 2] > 0
+        slot, waited, quits = lost[:, 0].astype(np.int64), lost[:, 1], lost[:, 2] > 0
         for kind, which, name in (
             (Kind.ABANDONED, ~quits, "abandoned"),
             (Kind.GAVE_UP, quits, "gave_up"),
         ):
-            self._note(kind, self.dialing.slot[row[which]], waited[which])
-            self.tally.count(name, row[which], self.time)
+            self._note(kind, slot[which], waited[which])
+            self.tally.count(name, slot[which] // self.dialing.lists, self.time)
 
     def _note(
         self, kind: Kind, slot: Ints, seconds: Floats | float, signal: Ints | int = 0
