@@ -14,6 +14,7 @@ help:
 	@echo "make bench [NAME=originate]   measurements, one JSON object a line"
 	@echo "make audit      the dependencies: lock files whole, known vulnerabilities"
 	@echo "make bench NAME=soak [MINUTES=60] [RATE=150]   does anything grow or drift?"
+	@echo "make bench NAME=pacing [QUICK=1]   pacing policies on simulated centres, into results/pacing"
 	@echo "make lint | setup | clean"
 
 setup:

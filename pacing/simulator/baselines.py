@@ -8,7 +8,7 @@ import numpy as np
 
 from pacing.decision import Binding, Decision
 from pacing.engine import pace
-from pacing.seen import Seen
+from pacing.seen import Kind, Seen
 from pacing.state import Floats, Ints, Mode, PacingInput
 
 
@@ -24,6 +24,29 @@ def placing(given: PacingInput, wanted: Ints | Floats) -> Decision:
         wanted=asked,
         inputs=given,
     )
+
+
+class Rows:
+    """Remembers which row each slot belongs to, for events of calls placed under an older slot."""
+
+    def __init__(self) -> None:
+        self._of: Ints = np.zeros(1, dtype=np.int64)
+
+    def of(self, given: PacingInput, seen: Seen) -> Ints:
+        """The row of each event."""
+        most = int(given.slot.max(initial=0)) + 1
+        if most > len(self._of):
+            grown = np.zeros(2 * most, dtype=np.int64)
+            grown[: len(self._of)] = self._of
+            self._of = grown
+        self._of[given.slot] = np.arange(given.rows)
+        return self._of[seen.slot]
+
+    def count(self, given: PacingInput, seen: Seen) -> Ints:
+        """How many events of each kind: (kinds, rows)."""
+        n = given.rows
+        counts = np.bincount(seen.kind * n + self.of(given, seen), minlength=len(Kind) * n)
+        return counts.reshape(len(Kind), n)
 
 
 class Progressive:

@@ -52,6 +52,10 @@ class Clairvoyant:
         for row, (free, landing) in enumerate(zip(frees, landings, strict=True)):
             while len(landing) < len(free):
                 count, rings = self._next[row]
+                if rings == np.inf:  # nobody answers as far as one can look: past them all
+                    calls[row] += count
+                    self._look(world, row, p[row], int(calls[row]))
+                    break
                 trial = landing.copy()
                 insort(trial, world.time + rings)
                 late = zip(trial, free, strict=False)
@@ -70,7 +74,7 @@ class Clairvoyant:
             first = int(answers[0])
             self._next[row] = (first + 1, float(fates[first, Fate.RING]))
         else:
-            self._next[row] = (len(fates), 0.0)
+            self._next[row] = (len(fates), np.inf)
 
     @staticmethod
     def _frees(world: World) -> list[list[float]]:

@@ -50,9 +50,9 @@ class Dialing:
         self.cancel_after = np.tile([c.cancel_after for c in campaigns], self._runs)
         # Slots: one per row; more of them where a campaign has several lists, one per list.
         self._timeout = np.tile([c.timeout for c in campaigns], self._runs)
-        self._lists = [np.array([t for t, _ in c.lists]) for c in campaigns]
-        self._slots = max(max(len(c.lists), 1) for c in campaigns)
-        self.slot: Ints = np.arange(rows) * self._slots
+        self._begins = [np.array([t for t, _ in c.lists]) for c in campaigns]
+        self.lists = max(max(len(c.lists), 1) for c in campaigns)
+        self.slot: Ints = np.arange(rows) * self.lists
         self._fresh: Floats = np.tile([min(c.leads, _MANY * 1e6) for c in campaigns], self._runs)
         self.finished = np.full(rows, np.inf)
         self._retries = [c.retries for c in campaigns]
@@ -64,6 +64,7 @@ class Dialing:
         ]
         self._weaker: Floats = np.tile(np.array(factors), (self._runs, 1))
         self.tokens: Floats = np.zeros(self._runs)
+        self.limited = bool(np.isfinite([scenario.lines, scenario.calls_per_second]).any())
         self._number = 0
         self.tick(0.0)
 
@@ -77,12 +78,13 @@ class Dialing:
             self.tokens = np.minimum(self.tokens + leave, leave + 1.0)
         else:
             self.tokens = np.full(self._runs, _MANY)
-        if self._slots > 1:
+        if self.lists > 1:
             now = [
-                max(int(np.searchsorted(lists, time, side="right")) - 1, 0) for lists in self._lists
+                max(int(np.searchsorted(begins, time, side="right")) - 1, 0)
+                for begins in self._begins
             ]
             rows = np.arange(self._runs * self._per_run)
-            self.slot = rows * self._slots + np.tile(now, self._runs)
+            self.slot = rows * self.lists + np.tile(now, self._runs)
         due = self._later.pop(self._number, None)
         if due is not None:
             self._again += due
@@ -109,8 +111,7 @@ class Dialing:
         leads = np.minimum(wanted, self.leads)
         lines = self.free_lines(in_use).astype(np.int64)
         rate = np.floor(self.tokens + 1e-9).astype(np.int64)
-        limited = np.isfinite(self._scenario.lines) or np.isfinite(self._scenario.calls_per_second)
-        if not limited and not (leads < wanted).any():
+        if not self.limited and not (leads < wanted).any():
             return wanted, {}
         granted = np.zeros_like(leads).reshape(self._runs, self._per_run)
         asked = leads.reshape(granted.shape)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from pacing.decision import Decision
 from pacing.seen import Seen
@@ -22,6 +22,7 @@ class Policy(Protocol):
         ...
 
 
+@runtime_checkable
 class Privileged(Protocol):
     """A policy that may look into the world, for bounds that no real engine can reach."""
 
@@ -34,8 +35,8 @@ def run(scenario: Scenario, policy: Policy, seeds: Sequence[int] = range(200)) -
     """All seeds side by side, to the end of the scenario."""
     world = World(scenario, seeds)
     view = View(world)
-    if (enter := getattr(policy, "enter", None)) is not None:
-        enter(world)
+    if isinstance(policy, Privileged):
+        policy.enter(world)
     seen = Seen()
     for _ in range(round(scenario.end / scenario.tick)):
         given, places = view.now()

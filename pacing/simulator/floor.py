@@ -18,7 +18,7 @@ class Moment(IntEnum):
     """What an event of the floor is; its tuple is (time, moment, who, talk, wrap, patience)."""
 
     FREE = 0  # who: agent
-    PERSON = 1  # who: row
+    PERSON = 1  # who: slot, which is row * lists + list
     EXPIRES = 2  # who: number of the waiting person
     COMES = 3  # who: agent
     LEAVES = 4  # who: agent
@@ -39,12 +39,14 @@ class Floor:
         here: Flags,
         *,
         windows: Sequence[float],
+        lists: int,
         skills: Sequence[frozenset[int]],
         pace: Sequence[float],
     ) -> None:
         self.agents = len(here)
         self.campaigns = len(windows)
         self._windows = windows
+        self._lists = lists  # slots of a row
         self._pace = pace  # by agent of all runs
         everything = frozenset(range(self.campaigns))
         self.skills = None if all(s == everything for s in skills) else list(skills)
@@ -61,8 +63,10 @@ class Floor:
         self.expiries: list[Event] = []
         self.waiting = [0] * (runs * self.campaigns)
         # What happened in the tick, as flat records.
-        self.met: list[float] = []  # row, agent, time, waited, talk ends, wrap-up ends, ready since
-        self.lost: list[float] = []  # row, waited, 1 when they hung up themselves
+        self.met: list[
+            float
+        ] = []  # slot, agent, time, waited, talk ends, wrap-up ends, ready since
+        self.lost: list[float] = []  # slot, waited, 1 when they hung up themselves
         self.left: list[float] = []  # agent, ready since, time
 
     def advance(self, events: list[Event], until: float) -> None:
@@ -73,11 +77,13 @@ class Floor:
             self.expiries = [e for e in self.expiries if e[0] >= until]
         events.sort()
         free, queues, campaigns, agents = self.free, self._queues, self.campaigns, self.agents
+        lists = self._lists
         for i, (time, moment, who, talk, wrap, patience) in enumerate(events):
             if moment == _PERSON:
-                run = who // campaigns
+                row = who // lists
+                run = row // campaigns
                 ready = free[run]
-                if ready and (agent := self._agent_for(who, ready)) is not None:
+                if ready and (agent := self._agent_for(row, ready)) is not None:
                     ends = self._meet(who, agent, time, 0.0, talk, wrap)
                     if ends < until:
                         insort(events, (ends, _FREE, agent, 0.0, 0.0, 0.0), lo=i + 1)
@@ -85,8 +91,8 @@ class Floor:
                 self._number += 1
                 self._people[self._number] = (who, time, talk, wrap)
                 queues[run].append(self._number)
-                self.waiting[who] += 1
-                window = self._windows[who % campaigns]
+                self.waiting[row] += 1
+                window = self._windows[row % campaigns]
                 gone = time + min(window, patience)
                 quits = 1.0 if patience < window else 0.0
                 expiry = (gone, _EXPIRES, self._number, quits, 0.0, 0.0)
@@ -108,15 +114,15 @@ class Floor:
                     self._idle_or_away[who] = True
                     free[who // agents].append(who)
                     continue
-                row, since, talk, wrap = self._people.pop(number)
-                self.waiting[row] -= 1
-                ends = self._meet(row, who, time, time - since, talk, wrap)
+                slot, since, talk, wrap = self._people.pop(number)
+                self.waiting[slot // lists] -= 1
+                ends = self._meet(slot, who, time, time - since, talk, wrap)
                 if ends < until:
                     insort(events, (ends, _FREE, who, 0.0, 0.0, 0.0), lo=i + 1)
             elif moment == _EXPIRES:
                 person = self._people.pop(who, None)
                 if person is not None:
-                    self.waiting[person[0]] -= 1
+                    self.waiting[person[0] // lists] -= 1
                     self.lost += (person[0], time - person[1], talk)
             else:
                 self.staying[who] = False
@@ -130,14 +136,14 @@ class Floor:
             self._idle_or_away[agent] = False
 
     def _meet(
-        self, row: int, agent: int, time: float, waited: float, talk: float, wrap: float
+        self, slot: int, agent: int, time: float, waited: float, talk: float, wrap: float
     ) -> float:
         """They talk; returns when the agent is free again."""
         factor = self._pace[agent]
         talk_ends = time + talk * factor
         wrap_ends = talk_ends + wrap * factor
         self._idle_or_away[agent] = False
-        self.met += (row, agent, time, waited, talk_ends, wrap_ends, self.free_since[agent])
+        self.met += (slot, agent, time, waited, talk_ends, wrap_ends, self.free_since[agent])
         return wrap_ends
 
     def _agent_for(self, row: int, ready: deque[int]) -> int | None:
@@ -162,7 +168,7 @@ class Floor:
             return queue.popleft()
         mine = self.skills[agent % self.agents]
         for number in queue:
-            if number in people and people[number][0] % self.campaigns in mine:
+            if number in people and people[number][0] // self._lists % self.campaigns in mine:
                 queue.remove(number)
                 return number
         return None

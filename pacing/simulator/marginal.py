@@ -15,11 +15,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pacing.decision import Decision
 from pacing.seen import Kind, Seen
 from pacing.simulator import odds
-from pacing.simulator.baselines import placing
+from pacing.simulator.baselines import Rows, placing
 from pacing.simulator.scenario import Campaign
 from pacing.state import Floats, Ints, PacingInput
 
@@ -44,6 +45,7 @@ class Marginal:
     _talks: Floats = field(init=False)
     _talked: Floats = field(init=False)
     _tables: _Tables | None = field(init=False, default=None)
+    _rows: Rows = field(init=False, default_factory=Rows)
 
     def decide(self, given: PacingInput, seen: Seen) -> Decision:
         if self._tables is None:
@@ -70,29 +72,21 @@ class Marginal:
         self._talked = self._talks * _first(talk)
 
     def _learn(self, given: PacingInput, seen: Seen) -> None:
-        n = given.rows
-        row_of = np.zeros(int(given.slot.max(initial=0)) + 2, dtype=np.int64)
-        row_of[given.slot] = np.arange(n)
-        spread = int(given.slot[1] - given.slot[0]) if n > 1 else len(row_of)
-        row = np.minimum(seen.slot // max(spread, 1), n - 1)
-
-        def count(*kinds: Kind) -> Floats:
-            which = np.isin(seen.kind, kinds)
-            return np.bincount(row[which], minlength=n).astype(np.float64)
-
-        live, abandoned = count(Kind.CONNECTED, Kind.ABANDONED), count(Kind.ABANDONED)
-        self._log_theta += self.eta * (self.target * live - abandoned)
+        counts = self._rows.count(given, seen)
+        live = counts[Kind.CONNECTED] + counts[Kind.ABANDONED]
+        self._log_theta += self.eta * (self.target * live - counts[Kind.ABANDONED])
         np.clip(self._log_theta, np.log(1e-4), 0.0, out=self._log_theta)
         ended = seen.kind == Kind.TALK_ENDED
-        self._talks += count(Kind.TALK_ENDED)
-        self._talked += np.bincount(row[ended], weights=seen.seconds[ended], minlength=n)
+        row = self._rows.of(given, seen)[ended]
+        self._talks += counts[Kind.TALK_ENDED]
+        self._talked += np.bincount(row, weights=seen.seconds[ended], minlength=given.rows)
         forget = np.minimum(_MEMORY / self._talks, 1.0)
         self._talks *= forget
         self._talked *= forget
         if self.known:
             return
-        landed = count(Kind.PERSON)
-        self._finished += landed + count(Kind.MACHINE, Kind.FAILED, Kind.RANG_OUT)
+        landed = counts[Kind.PERSON]
+        self._finished += landed + counts[[Kind.MACHINE, Kind.FAILED, Kind.RANG_OUT]].sum(axis=0)
         self._landed += landed
         forget = np.minimum(_MEMORY / self._finished, 1.0)
         self._finished *= forget
@@ -121,14 +115,12 @@ class _Tables:
         self._grid = odds.grid(agents, campaign.timeout + self._delay)
         self.most = max(12, agents)  # calls per decision
         self._answers = max(8, int(agents * 0.6))
-        self._ringing: dict[int, tuple[odds.Ringing, Floats, Floats]] = {}
+        self._ringing: dict[int, tuple[odds.Ringing, odds.Waves, odds.Waves]] = {}
         self._talk_ages = np.concatenate(([0.0, 2.0], np.geomspace(4.0, 3600.0, 40)))
         self._wrap_ages = np.concatenate(([0.0, 2.0], np.geomspace(4.0, 300.0, 16)))
         self._talking: dict[int, odds.Waves] = {}
         self._wrapping = odds.wrapping(campaign, self._wrap_ages, self._grid)
         self._analysing = odds.analysing(self._people, self._grid)
-        cells = len(self._grid.middles)
-        self._steps = np.tile(self._grid.steps, (cells, 1))
 
     def marginal(self, given: PacingInput, p: Floats, talk: Floats) -> Floats:
         """(rows, most): abandons per answer that the next call, the one after it ... brings."""
@@ -151,7 +143,10 @@ class _Tables:
             logs[mine] += rings[mine] @ self._ring_table(each)[0].logs
             landing[mine] += rings[mine] @ self._ring_table(each)[0].landing
         cells, waves = len(places.middles), places.size // 2 + 1
-        whole = np.exp(logs.view(np.complex64)).reshape(n, cells, waves)
+        size, turn = np.exp(logs[:, ::2]), logs[:, 1::2]  # quicker than exp of complex numbers
+        whole = np.empty((n, cells, waves), dtype=np.complex64)
+        whole.real = (size * np.cos(turn)).reshape(whole.shape)
+        whole.imag = (size * np.sin(turn)).reshape(whole.shape)
         lands = landing.view(np.complex64).reshape(n, cells, waves) * whole
         agents = given.agents_free + given.agents_busy - given.waiting
         full = self._tails(whole, agents)
@@ -163,7 +158,7 @@ class _Tables:
             expected[mine] = others[mine] @ of_others + full[mine] @ of_own
         return np.asarray(np.diff(expected, axis=1) / _P_STEP ** level[:, None])
 
-    def _tails(self, waves: np.ndarray[tuple[int, ...], np.dtype[np.complex64]], agents: Ints):  # type: ignore[no-untyped-def]
+    def _tails(self, waves: NDArray[np.complex64], agents: Ints) -> Floats:
         """P(X >= agents - m) for m = 0.. new answers: (rows, cells * answers)."""
         size = self._grid.size
         mass = np.fft.irfft(waves, n=size, axis=2)
@@ -171,7 +166,7 @@ class _Tables:
         at = np.clip(agents[:, None] - np.arange(self._answers), 0, size - 1)
         return np.take_along_axis(tails, at[:, None, :], axis=2).reshape(len(agents), -1)
 
-    def _ring_table(self, level: int) -> tuple[odds.Ringing, Floats, Floats]:
+    def _ring_table(self, level: int) -> tuple[odds.Ringing, odds.Waves, odds.Waves]:
         if level not in self._ringing:
             p = min(_P_STEP**level, 0.95)
             made = odds.Ringing(self._campaign, p, self._grid, self._delay, self._people)
@@ -185,17 +180,13 @@ class _Tables:
         return self._talking[level]
 
 
-def _ages(
-    row: Ints, age: Floats, rows: int, ages: int
-) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+def _ages(row: Ints, age: Floats, rows: int, ages: int) -> NDArray[np.float32]:
     at = row * ages + (age + 1e-6).astype(np.int64)
     counts = np.bincount(at, minlength=rows * ages)
     return counts.reshape(rows, ages).astype(np.float32)
 
 
-def _binned(
-    row: Ints, age: Floats, rows: int, ages: Floats
-) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+def _binned(row: Ints, age: Floats, rows: int, ages: Floats) -> NDArray[np.float32]:
     return _ages(
         row, (np.searchsorted(ages, age, side="right") - 1).astype(np.float64), rows, len(ages)
     )

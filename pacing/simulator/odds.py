@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import erf, sqrt
 from statistics import NormalDist
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from pacing.simulator.scenario import Campaign, Spread
 from pacing.state import Floats
 
-Waves = NDArray[np.float32]  # real and imaginary parts beside each other, in the last axis
+Waves = NDArray[np.float32]  # of a transform: real and imaginary parts side by side
 
 _QUANTILES = [NormalDist().inv_cdf((i + 0.5) / 24) for i in range(24)]
 _erf = np.frompyfunc(erf, 1, 1)
@@ -140,7 +139,7 @@ def _busy(chance: Floats, places: Grid) -> Waves:
     return flat(np.log(waves))
 
 
-def choices(ringing: Ringing, most: int, answers: int) -> tuple[Floats, Floats]:
+def choices(ringing: Ringing, most: int, answers: int) -> tuple[Waves, Waves]:
     """What k = 0..`most` new calls do: (cells * answers, k) weights of the tails of X with the
     landing calls left out, and of X for the new calls themselves."""
     by, within = ringing.by[0], ringing.within[0]
@@ -157,4 +156,4 @@ def choices(ringing: Ringing, most: int, answers: int) -> tuple[Floats, Floats]:
         more[:, -1] += taken[:, -1]
         taken = taken * (1.0 - by[:, None]) + more * by[:, None]
     shape = (cells * answers, most + 1)
-    return cast(Floats, others.reshape(shape)), cast(Floats, own.reshape(shape))
+    return others.reshape(shape).astype(np.float32), own.reshape(shape).astype(np.float32)

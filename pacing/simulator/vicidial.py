@@ -9,7 +9,7 @@ import numpy as np
 
 from pacing.decision import Decision
 from pacing.seen import Kind, Seen
-from pacing.simulator.baselines import placing
+from pacing.simulator.baselines import Rows, placing
 from pacing.state import Floats, PacingInput
 
 _ADAPT, _PLACE, _MINUTE = 15.0, 2.5, 60.0  # s
@@ -37,6 +37,7 @@ class Vicidial:
     _time: float = field(init=False, default=0.0)
     _level: Floats = field(init=False, default_factory=lambda: np.zeros(0))
     _day: Floats = field(init=False, default_factory=lambda: np.zeros((3, 0)))
+    _rows: Rows = field(init=False, default_factory=Rows)
     _samples: list[Floats] = field(init=False, default_factory=list)
     _minute: list[tuple[float, Floats, Floats]] = field(init=False, default_factory=list)
 
@@ -44,14 +45,9 @@ class Vicidial:
         n = given.rows
         if len(self._level) == 0:
             self._level, self._day = np.ones(n), np.zeros((3, n))
-        order = np.argsort(given.slot)
-
-        def count(kind: Kind) -> Floats:
-            slots = seen.slot[seen.kind == kind]
-            row = order[np.searchsorted(given.slot[order], slots, side="right") - 1]
-            return np.bincount(row, minlength=n).astype(np.float64)
-
-        placed, dropped, met = count(Kind.PLACED), count(Kind.ABANDONED), count(Kind.CONNECTED)
+        counts = self._rows.count(given, seen).astype(np.float64)
+        placed, dropped = counts[Kind.PLACED], counts[Kind.ABANDONED]
+        met = counts[Kind.CONNECTED]
         self._day += np.array((placed, dropped, met + dropped))
         since = self._time - _MINUTE
         self._minute = [m for m in self._minute if m[0] > since] + [(self._time, placed, dropped)]

@@ -47,10 +47,12 @@ class World:
             self.runs,
             present(scenario, 0.0),
             windows=[c.window for c in scenario.campaigns],
+            lists=self.dialing.lists,
             skills=skills(scenario),
             pace=self._pace().tolist(),
         )
         self._changes = changes(scenario)[::-1]
+        self._no_lines: Ints = np.zeros(self.runs, dtype=np.int64)
         self._seen: list[tuple[Kind, Ints, Floats | float, Ints | int]] = []
 
     def resume(self, who: Ints) -> None:
@@ -69,7 +71,7 @@ class World:
         """Do what was decided. `given_ringing`: the places the cancel mask speaks of."""
         if decision.cancel.any():
             self._cancel(given_ringing[decision.cancel])
-        in_use = self._in_use()
+        in_use = self._in_use() if self.dialing.limited else self._no_lines
         granted, short = self.dialing.grant(decision.calls, in_use)
         for name, rows in short.items():
             self.tally.count(name, rows, self.time)
@@ -82,7 +84,7 @@ class World:
 
     def advance(self) -> Seen:
         """To the next tick; what was seen since the last one."""
-        until = self.time + self.scenario.tick
+        until = (round(self.time / self.scenario.tick) + 1) * self.scenario.tick
         people = self._network_until(until)
         events = self._events(people, until)
         self.floor.advance(events, until)
@@ -144,7 +146,7 @@ class World:
         if self.network.has_signals:
             self._progress(until)
         ends = calls.ends[calls.ringing]
-        over = ends <= until  # calls that ring out at a tick are over at it
+        over = ends <= until + 1e-9  # calls that ring out at a tick are over at it
         if over.any():
             places = calls.ringing[over]
             calls.ringing = calls.ringing[~over]
@@ -218,15 +220,15 @@ class World:
                 for t, a in zip(at.tolist(), freed.tolist(), strict=True)
             ]
         if len(people):
-            rows = calls.row[people]
             if self.network.has_machines:
-                self.tally.count("machines_missed", rows[calls.machine[people]], self.time)
+                heard = people[calls.machine[people]]
+                self.tally.count("machines_missed", calls.row[heard], self.time)
             moment = int(Moment.PERSON)
             events += [
-                (t, moment, r, talk, wrap, patience)
-                for t, r, talk, wrap, patience in zip(
+                (t, moment, slot, talk, wrap, patience)
+                for t, slot, talk, wrap, patience in zip(
                     calls.ends[people].tolist(),
-                    rows.tolist(),
+                    calls.slot[people].tolist(),
                     calls.talk[people].tolist(),
                     calls.wrap[people].tolist(),
                     calls.patience[people].tolist(),
@@ -252,9 +254,9 @@ class World:
         if not self.floor.met:
             return
         met = np.array(self.floor.met).reshape(-1, 7)
-        row, who = met[:, 0].astype(np.int64), met[:, 1].astype(np.int64)
+        slot, who = met[:, 0].astype(np.int64), met[:, 1].astype(np.int64)
         time, waited, talk_ends, wrap_ends = met[:, 2], met[:, 3], met[:, 4], met[:, 5]
-        slot, run = self.dialing.slot[row], who // agents
+        row, run = slot // self.dialing.lists, who // agents
         tally.count("connected", row, self.time)
         tally.wait(run, met[:, 6], time, self.dialing.closed)
         tally.spend(tally.talk, run, time, talk_ends)
@@ -276,13 +278,13 @@ class World:
         if not self.floor.lost:
             return
         lost = np.array(self.floor.lost).reshape(-1, 3)
-        row, waited, quits = lost[:, 0].astype(np.int64), lost[:, 1], lost[:, 2] > 0
+        slot, waited, quits = lost[:, 0].astype(np.int64), lost[:, 1], lost[:, 2] > 0
         for kind, which, name in (
             (Kind.ABANDONED, ~quits, "abandoned"),
             (Kind.GAVE_UP, quits, "gave_up"),
         ):
-            self._note(kind, self.dialing.slot[row[which]], waited[which])
-            self.tally.count(name, row[which], self.time)
+            self._note(kind, slot[which], waited[which])
+            self.tally.count(name, slot[which] // self.dialing.lists, self.time)
 
     def _note(
         self, kind: Kind, slot: Ints, seconds: Floats | float, signal: Ints | int = 0

@@ -7,7 +7,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 
-from tests.bench import bridge, capacity, originate, soak, sockets, webhooks
+from tests.bench import bridge, capacity, originate, pacing, soak, sockets, webhooks
 
 BENCHES: Mapping[str, Callable[[], Awaitable[bool]]] = {
     "originate": originate.run,
@@ -16,13 +16,17 @@ BENCHES: Mapping[str, Callable[[], Awaitable[bool]]] = {
     "websockets": sockets.run,
     "webhooks": webhooks.run,
     "soak": soak.run,
+    "pacing": pacing.run_report,
 }
+_HOURS = ("soak", "pacing")  # only for those who ask for them
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench NAME=...", description=__doc__)
     names = ", ".join(BENCHES)
-    parser.add_argument("name", nargs="?", help=f"one of {names}; without: all but soak")
+    parser.add_argument(
+        "name", nargs="?", help=f"one of {names}; without: all but those that take hours"
+    )
     parser.add_argument("--list", action="store_true", help="the names, one a line")
     chosen = parser.parse_args()
     if chosen.list:
@@ -31,8 +35,7 @@ def main() -> int:
     if chosen.name and chosen.name not in BENCHES:
         print(f"no bench {chosen.name!r}; there are: {names}", file=sys.stderr)
         return 2
-    # An hour is only taken from those who ask for it.
-    asked = [chosen.name] if chosen.name else [name for name in BENCHES if name != "soak"]
+    asked = [chosen.name] if chosen.name else [name for name in BENCHES if name not in _HOURS]
     good = [asyncio.run(BENCHES[name]()) for name in asked]  # type: ignore[arg-type]
     return 0 if all(good) else 1
 

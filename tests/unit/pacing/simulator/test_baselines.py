@@ -65,9 +65,9 @@ def test_the_marginal_abandon_is_that_of_trying_every_combination() -> None:
 
 
 def test_the_marginal_policy_beats_the_ratio_within_the_cap() -> None:
-    centre = replace(SHORT, agents=20, duration=3600.0)
+    centre = replace(SHORT, agents=20)
     done = run(centre, Marginal(), seeds=range(2))
-    assert done.mean_occupancy() > 0.84
+    assert done.mean_occupancy() > 0.83
     assert done.mean_abandon_rate() < 0.05
 
 

@@ -143,6 +143,29 @@ def test_people_hang_up_while_they_wait() -> None:
     assert done.gave_up.sum() > done.abandoned.sum() > 0
 
 
+def test_each_list_has_a_slot_and_its_own_answers() -> None:
+    policy = Recorder(PerFreeAgent(2.0))
+    run(of(p=0.5, lists=((0.0, 1.0), (600.0, 0.2))), policy, seeds=range(4))
+    kind = np.concatenate([seen.kind for seen in policy.seen])
+    slot = np.concatenate([seen.slot for seen in policy.seen])
+    assert set(slot.tolist()) == set(range(8))
+    assert policy.inputs[0].slot.tolist() == [0, 2, 4, 6]
+    assert policy.inputs[-1].slot.tolist() == [1, 3, 5, 7]
+    first, second = (
+        (kind[slot % 2 == which] == Kind.ANSWERED).sum()
+        / (kind[slot % 2 == which] == Kind.PLACED).sum()
+        for which in (0, 1)
+    )
+    assert first == pytest.approx(0.5, abs=0.06)
+    assert second == pytest.approx(0.1, abs=0.06)
+    # Talks belong to the list that the call was placed from, also those that end after it.
+    for each in (0, 1):
+        met, ended = (
+            ((kind == k) & (slot % 2 == each)).sum() for k in (Kind.CONNECTED, Kind.TALK_ENDED)
+        )
+        assert 0 <= met - ended <= 40
+
+
 def test_every_named_scenario_has_its_own_name() -> None:
     assert all(name == scenario.name for name, scenario in EVERY.items())
 

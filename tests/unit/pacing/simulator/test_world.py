@@ -70,14 +70,14 @@ def test_agents_time_adds_up() -> None:
 
 def test_progressive_idle_time_is_the_closed_form() -> None:
     campaign = Campaign()
-    scenario = Scenario(agents=50, tick=0.5, warm_up=600.0, duration=3600.0)
-    idle = float(run(scenario, Progressive(), seeds=range(8)).idle.mean())
+    scenario = Scenario(agents=100, warm_up=600.0, duration=2700.0)
+    idle = float(run(scenario, Progressive(), seeds=range(6)).idle.mean())
     drawn = Fates(range(20), [campaign])._drawn
     ring, fail = drawn[..., 1].mean(), drawn[..., 2].mean()
     failed = (campaign.busy * fail + (0.7 - campaign.busy) * campaign.timeout) / 0.7
     # A call is placed at the next tick; half a tick later on average, but for those that rang out
     # (at a tick) before it.
-    wanted = (1 / 0.3 - 1) * failed + ring + 0.5 / 2 * (1 + campaign.busy / 0.3)
+    wanted = (1 / 0.3 - 1) * failed + ring + 1.0 / 2 * (1 + campaign.busy / 0.3)
     assert idle == pytest.approx(wanted, rel=0.025)
 
 

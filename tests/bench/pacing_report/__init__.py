@@ -1,0 +1,1 @@
+"""What `make bench NAME=pacing` measures and how it is shown."""
