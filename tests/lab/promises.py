@@ -290,16 +290,19 @@ def _sessions(
 
 
 def _pops(agent: LabAgent, agent_id: str) -> list[records.Pop]:
-    return [
-        records.Pop(
-            agent_id,
-            datetime.fromisoformat(message["at"]),
-            message["data"]["call_id"],
-            message["data"]["customer"]["id"],
-        )
-        for _, message in agent.messages
-        if message["type"] == "pop"
-    ]
+    """Who was shown to the agent, when: as a pop, or as the call in the snapshot that comes in its
+    place to a screen that connects anew or whose pool has a new owner."""
+    found: list[records.Pop] = []
+    following = datetime.max.replace(tzinfo=UTC)
+    for _, message in reversed(agent.messages):
+        # A snapshot is stamped as it is sent, and tells of the moment in which it was asked for.
+        at = min(datetime.fromisoformat(message["at"]), following)
+        snapshot = message["type"] == "snapshot"
+        shown = message["data"].get("call") if snapshot else message["data"]
+        if shown and (snapshot or message["type"] == "pop"):
+            found.append(records.Pop(agent_id, at, shown["call_id"], shown["customer"]["id"]))
+        following = at if snapshot else datetime.fromisoformat(message["at"])
+    return found[::-1]
 
 
 def _received(agent: LabAgent) -> list[list[tuple[int, int]]]:
