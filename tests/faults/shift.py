@@ -111,14 +111,18 @@ class Shift:
         calls = await centre.calls(campaign)
         # 1: one outcome each, what the network did; nobody called without a record, or twice.
         truth = await centre.public.truth_of(len(centre.public.truth()), timeout=60, ended=True)
-        unknown = same_story_after_a_crash(calls, truth, window=window)
+        found = Evidence([centre.asterisk.cel], calls)
+        # A BYE that crosses the bridging: Asterisk's record forgets whose it was, and has to do
+        # where the pool was between two owners just then.
+        by_us = frozenset(i for i, channel in found.called.items() if channel.ended_by_us)
+        unknown = same_story_after_a_crash(calls, truth, window=window, ended_by_us=by_us)
         print(f"\n{len(calls)} calls, {unknown} unknown: {Counter(c['outcome'] for c in calls)}")
         assert {c["number"] for c in calls} == {lead["number"] for lead in self.given}
         assert await centre.rows("reservation") == []
         # 2: each with the Allow that it was placed under.
         assert all(c["verdict"]["verdict"] == "allow" for c in calls)
         # 1, 3, 4 and 7 from Asterisk's records; 5 from the rows of agents' time.
-        Evidence([centre.asterisk.cel], calls).check(window=window)
+        found.check(window=window)
         if calendar:
             agent_time_adds_up(await centre.rows("agent_interval"))
         # 3: what paces is what the records say.
