@@ -56,6 +56,7 @@ class Shift:
         self.centre, self._rng = centre, rng
         self.campaign = ""
         self.given: list[dict[str, Any]] = []
+        self.said = ""  # what /readyz answered last
         self.beside: frozenset[str] = frozenset()  # checks whose failure is what a test is about
 
     async def begin(self, count: int, *, addresses: Sequence[str] = (), **settings: Any) -> None:
@@ -76,7 +77,11 @@ class Shift:
 
     async def supplied(self, least: int = 40) -> None:
         """The dialer is ready, the campaign runs, and at least so many people are to be called."""
-        await until(self.ready, timeout=STUCK, what="the dialer to be ready")
+        try:
+            await until(self.ready, timeout=STUCK, what="the dialer to be ready")
+        except TimeoutError as error:
+            last_words = self.centre.dialer.tail(25) if self.centre.dialer is not None else ""
+            raise TimeoutError(f"{error}; it said {self.said}, and wrote\n{last_words}") from None
         figures = await self.centre.post(f"/campaigns/{self.campaign}/figures", method="GET")
         waiting = sum(figures["leads"].get(s, 0) for s in ("new", "retry"))
         if waiting < least:
@@ -89,8 +94,10 @@ class Shift:
         """Whether the dialer says that it can work, but for what the test is about."""
         try:
             answer = await self.centre.http.get("/readyz")
-        except httpx.HTTPError:
+        except httpx.HTTPError as error:
+            self.said = repr(error)
             return False
+        self.said = answer.text
         if answer.status_code == 200:
             return True
         wrong = {
