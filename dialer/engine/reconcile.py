@@ -226,7 +226,7 @@ def _adopt(
 ) -> None:
     """Go on with a call that lives. `met`: the agent whose leg is in its bridge. `human`: the
     answering-machine detection has spoken."""
-    if not channel.answered:
+    if not (channel.answered or call.answered):  # the records are read after the channels
         if call.state is CallState.INTENDED:
             call.step(CallStep.SEND)
             call.step(CallStep.RING)

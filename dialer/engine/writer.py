@@ -17,7 +17,6 @@ import structlog
 
 from dialer.domain.errors import Unavailable
 from dialer.domain.work import (
-    AgentInterval,
     Conversation,
     DispositionWrite,
     DoNotCall,
@@ -36,7 +35,8 @@ _TRIES = 3
 
 
 #: What happened, whoever owns the pool by now; all other writes depend on what was before them.
-_FACTS = (Conversation, DispositionWrite, AgentInterval, DoNotCall, RecordingWrite)
+#: Agents' time is not among them: whoever comes next goes on from what was written of it.
+_FACTS = (Conversation, DispositionWrite, DoNotCall, RecordingWrite)
 
 
 @dataclass(frozen=True, slots=True)

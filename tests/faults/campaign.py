@@ -177,14 +177,18 @@ async def in_the_middle(run: Running, called: int, *, least: int = 2) -> None:
 
 
 async def end(
-    run: Running, *, crashed: bool = False, died: Sequence[tuple[str, float]] = ()
+    run: Running,
+    *,
+    crashed: bool = False,
+    died: Sequence[tuple[str, float]] = (),
+    stood_still: Sequence[tuple[str, float, float]] = (),
 ) -> Told:
     """Let the list run out, and have the promises judged."""
     run.feeding = False
     await settled(run.centre, run.campaign, timeout=120)
     return await promises_kept(
         run.centre, run.campaign, run.given, max_attempts=MOST, delays=DELAYS, crashed=crashed,
-        died=died,
+        died=died, stood_still=stood_still,
     )  # fmt: skip
 
 

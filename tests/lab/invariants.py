@@ -189,7 +189,9 @@ def one_voice_one_record(e: Evidence) -> list[str]:
     for call in e.calls:
         for bridge in call.bridges:
             until = bridge.until or call.ended_at or bridge.since
-            of_agent[bridge.agent].append((bridge.since, until, call.id))
+            of_agent[bridge.agent] += [
+                (since, to, call.id) for since, to in _heard(bridge.since, until, call, e)
+            ]
             if not e.pops:
                 continue
             by = bridge.since + _seconds(e.slack)
@@ -207,6 +209,24 @@ def one_voice_one_record(e: Evidence) -> list[str]:
     for agent, spans in of_agent.items():
         wrong += [f"{agent} was with {a} and {b} at once" for a, b in _overlaps(spans)]
     return wrong
+
+
+def _heard(
+    since: datetime, until: datetime, call: Call, e: Evidence
+) -> list[tuple[datetime, datetime]]:
+    """The parts of a bridge's time in which there was a voice: none passes an Asterisk that stands
+    still, and what it does in the moment in which it goes on belongs to that time."""
+    parts = [(since, until)]
+    for stop, go in call.stood_still:
+        whole, parts = parts, []
+        for since, until in whole:
+            if not since < stop < until:
+                parts.append((since, until))
+                continue
+            parts.append((since, stop))
+            if until > go + _seconds(e.slack):
+                parts.append((go, until))
+    return parts
 
 
 def time_adds_up(e: Evidence) -> list[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -80,13 +80,15 @@ async def promises_kept(
     crashed: bool = False,
     truth: Sequence[PublicCall] | None = None,
     died: Sequence[tuple[str, float]] = (),
+    stood_still: Sequence[tuple[str, float, float]] = (),
 ) -> Told:
     """Raise AssertionError naming what broke a promise, once everything is settled.
 
     `delays`: least seconds until a person is called again, by outcome. `crashed`: a dialer died, so
     what it had decided and not yet told to a screen was told to nobody. `truth`: what the network
     did, where it is not in one SIPp's log. `died`: Asterisk nodes that were killed, and when (s
-    since 1970): their calls ended there, and neither they nor SIPp say so.
+    since 1970): their calls ended there, and neither they nor SIPp say so. `stood_still`: nodes,
+    and from when to when they did.
     """
     calls = await centre.calls(campaign)
     if truth is None:
@@ -110,7 +112,7 @@ async def promises_kept(
     hold(
         records.Evidence(
             attempts=attempts,
-            calls=_calls(found, {a.id: a.number for a in attempts}, _ends(found, rows, died)),
+            calls=_calls(found, rows, _ends(found, rows, died), stood_still),
             leads=[
                 records.Lead(str(r["id"]), str(r["client_id"]), r["number"], r["state"])
                 for r in leads
@@ -213,12 +215,19 @@ def _ends(
 
 
 def _calls(
-    found: evidence.Evidence, numbers: Mapping[str, str], cut: Mapping[str, float]
+    found: evidence.Evidence,
+    rows: Sequence[Mapping[str, Any]],
+    cut: Mapping[str, float],
+    stood_still: Sequence[tuple[str, float, float]],
 ) -> list[records.Call]:
-    return [
-        _call(found, i, channel, numbers.get(i, ""), cut.get(i, 0.0))
-        for i, channel in found.called.items()
-    ]
+    known = {str(row["id"]): (row["number"], row["node"]) for row in rows}
+    calls: list[records.Call] = []
+    for i, channel in found.called.items():
+        number, node = known.get(i, ("", ""))
+        call = _call(found, i, channel, number, cut.get(i, 0.0))
+        still = tuple((_at(stop), _at(go)) for name, stop, go in stood_still if name == node)
+        calls.append(replace(call, stood_still=still))
+    return calls
 
 
 def _call(
@@ -281,16 +290,19 @@ def _sessions(
 
 
 def _pops(agent: LabAgent, agent_id: str) -> list[records.Pop]:
-    return [
-        records.Pop(
-            agent_id,
-            datetime.fromisoformat(message["at"]),
-            message["data"]["call_id"],
-            message["data"]["customer"]["id"],
-        )
-        for _, message in agent.messages
-        if message["type"] == "pop"
-    ]
+    """Who was shown to the agent, when: as a pop, or as the call in the snapshot that comes in its
+    place to a screen that connects anew or whose pool has a new owner."""
+    found: list[records.Pop] = []
+    following = datetime.max.replace(tzinfo=UTC)
+    for _, message in reversed(agent.messages):
+        # A snapshot is stamped as it is sent, and tells of the moment in which it was asked for.
+        at = min(datetime.fromisoformat(message["at"]), following)
+        snapshot = message["type"] == "snapshot"
+        shown = message["data"].get("call") if snapshot else message["data"]
+        if shown and (snapshot or message["type"] == "pop"):
+            found.append(records.Pop(agent_id, at, shown["call_id"], shown["customer"]["id"]))
+        following = at if snapshot else datetime.fromisoformat(message["at"])
+    return found[::-1]
 
 
 def _received(agent: LabAgent) -> list[list[tuple[int, int]]]:

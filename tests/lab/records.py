@@ -67,6 +67,7 @@ class Call:
     machine: bool = False
     ended_by_us: bool = False
     ended_unseen: bool = False  # Asterisk died with it: its end was not told to anybody
+    stood_still: tuple[tuple[datetime, datetime], ...] = ()  # its Asterisk did, from when to when
 
 
 @dataclass(frozen=True, slots=True)

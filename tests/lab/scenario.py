@@ -225,7 +225,13 @@ def _bye() -> str:
         "      CSeq: 1 BYE\n"
         "      Max-Forwards: 70\n"
         "      Content-Length: 0\n\n  ]]></send>\n"
+        # The other side's may be on its way: what came of ours nobody will say then.
+        '  <recv request="BYE" optional="true" next="crossed" timeout="4000" ontimeout="end"/>\n'
         '  <recv response="200" next="end" timeout="4000" ontimeout="end"><action>'
         + _log("BYE_SENT")
-        + "</action></recv>\n"
+        + '</action></recv>\n  <label id="crossed"/>\n'
+        + _response("200 OK", head=_IN_DIALOG)
+        + '  <nop next="end"><action>'
+        + _log("BYE_SENT")
+        + "</action></nop>\n"
     )

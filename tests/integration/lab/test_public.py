@@ -119,3 +119,64 @@ async def test_two_hundred_instant_answers_in_a_second(lab: Lab) -> None:
     truth = await lab.sipp.truth_of(200, timeout=10, ended=True)
     assert sorted(c.number for c in truth) == numbers
     assert all(c.ends == ["ANSWERED", "BYE_SENT"] for c in truth)
+
+
+class _Caller(asyncio.DatagramProtocol):
+    """A SIP client of a few lines, for what Asterisk does only now and then."""
+
+    def __init__(self, peer: tuple[str, int]) -> None:
+        self._peer, self._heard = peer, asyncio.Queue[str]()
+
+    def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]
+        self._transport = transport
+        self.host, self.port = transport.get_extra_info("sockname")
+
+    def datagram_received(self, data: bytes, addr: object) -> None:
+        self._heard.put_nowait(data.decode())
+
+    def send(self, method: str, called: str, *, cseq: int, to_tag: str = "") -> None:
+        sdp = (
+            f"v=0\r\no=- 1 1 IN IP4 {self.host}\r\ns=-\r\nc=IN IP4 {self.host}\r\nt=0 0\r\n"
+            "m=audio 40000 RTP/AVP 0\r\n"
+        )
+        body = sdp if method == "INVITE" else ""
+        kind = "Content-Type: application/sdp\r\n" if body else ""
+        text = (
+            f"{method} sip:{called}@{self._peer[0]}:{self._peer[1]} SIP/2.0\r\n"
+            f"Via: SIP/2.0/UDP {self.host}:{self.port};branch=z9hG4bK{method}{cseq}\r\n"
+            f"From: <sip:us@{self.host}:{self.port}>;tag=us\r\n"
+            f"To: <sip:{called}@{self._peer[0]}:{self._peer[1]}>{to_tag}\r\n"
+            f"Call-ID: crossing@{self.host}\r\nCSeq: {cseq} {method}\r\n"
+            f"Contact: <sip:us@{self.host}:{self.port}>\r\nMax-Forwards: 70\r\n{kind}"
+            f"Content-Length: {len(body)}\r\n\r\n{body}"
+        )
+        self._transport.sendto(text.encode(), self._peer)
+
+    async def until(self, start: str, having: str) -> str:
+        async with asyncio.timeout(10):
+            while True:
+                text = await self._heard.get()
+                if text.startswith(start) and having in text:
+                    return text
+
+
+async def test_two_byes_that_cross_are_an_end_like_any_other() -> None:
+    called = number(behaviour=0, delay=0, talk=2, index=12)
+    host = "127.0.0.53"
+    async with public(host=host, port=free_port(host, kind=socket.SOCK_DGRAM)) as sipp:
+        loop = asyncio.get_running_loop()
+        transport, caller = await loop.create_datagram_endpoint(
+            lambda: _Caller((sipp.host, sipp.port)), local_addr=("127.0.0.1", 0)
+        )
+        try:
+            caller.send("INVITE", called, cseq=1)
+            answer = await caller.until("SIP/2.0 200", "INVITE")
+            to_tag = ";tag=" + answer.split("\nTo:", 1)[1].split("tag=", 1)[1].split("\r\n", 1)[0]
+            caller.send("ACK", called, cseq=1, to_tag=to_tag)
+            await caller.until("BYE ", "CSeq: 1 BYE")
+            caller.send("BYE", called, cseq=2, to_tag=to_tag)
+            await caller.until("SIP/2.0 200", "CSeq: 2 BYE")
+            (seen,) = await sipp.truth_of(1, timeout=10, ended=True)
+        finally:
+            transport.close()
+    assert seen.ends == ["ANSWERED", "BYE_SENT"]

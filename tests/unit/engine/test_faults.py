@@ -18,6 +18,7 @@ from dialer.domain.errors import Unavailable
 from dialer.domain.lead import LeadState
 from dialer.domain.work import DispositionWrite, LeadMove, StoreInTrouble
 from dialer.engine.settings import EngineSettings
+from dialer.engine.state import stretch
 from dialer.engine.writer import LeftBehind
 from telephony.events import (
     CallAnswered,
@@ -586,8 +587,11 @@ async def test_what_is_left_behind_is_only_facts_when_somebody_else_was_there_me
     now = pool.clock.now()
     fact = DispositionWrite(call.id, now, agent, "sale", "", {}, now, 0.0)
     move = LeadMove(call.lead_id, LeadState.RETRY, next_at=now)
-    left = LeftBehind(3, (move, fact))
-    assert (left.for_epoch(4), left.for_epoch(5)) == ((move, fact), (fact,))
+    # The next owner goes on with an agent's time from what was written: this would count it twice.
+    time = stretch(pool.person(agent), now=pool.now, campaign_id=None)
+    assert time is not None
+    left = LeftBehind(3, (move, fact, time))
+    assert (left.for_epoch(4), left.for_epoch(5)) == ((move, fact, time), (fact,))
     await pool.stop()
     check(pool)
 

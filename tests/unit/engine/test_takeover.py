@@ -145,6 +145,26 @@ async def test_a_dialer_dies_while_a_person_waits() -> None:
     check(pool)
 
 
+@pytest.mark.parametrize("analyse", [False, True])
+@pytest.mark.parametrize("delay", [n / 4 for n in range(4, 56, 3)])
+async def test_who_answers_while_the_next_dialer_looks_around_meets_an_agent(
+    delay: float, analyse: bool
+) -> None:
+    """Also between its reading of the channels and of the records, which takes a while here."""
+    person = Behaviour(delay=delay, talk=30.0)
+    pool, agent = await _pool(person, connect_window=60.0, analyse=analyse)
+    pool.records_take = 1.5
+    await pool.until(lambda: pool.dialed() != [])
+    await pool.crash()
+    await pool.start("two")
+    if pool.state(agent) is AgentState.PAUSED:
+        await pool.does(agent, "ready")
+    await pool.quiet()
+    assert pool.outcomes() == ["ended_by_customer"]
+    await pool.stop()
+    check(pool, window=60.0)
+
+
 async def test_the_opt_out_of_a_person_whom_nobody_heard_is_honoured() -> None:
     pool, agent = await _pool(Behaviour(delay=4.0, opts_out=True))
     await pool.until(lambda: pool.dialed() != [])

@@ -104,6 +104,22 @@ def test_the_next_persons_record_is_not_held_against_a_short_conversation() -> N
     assert "one_voice_one_record" in broken(e)
 
 
+def test_whom_a_standing_asterisk_still_joins_is_not_heard() -> None:
+    """Ann's node stands still from 10 on and is given up; elsewhere she speaks with Sam."""
+    e = clean()
+    e.attempts = [
+        *e.attempts,
+        replace(e.attempts[0], id="a2", lead="l2", person="sam", number="+1"),
+    ]
+    e.ledgers, e.pops, e.lawful = {}, [], None
+    sam = replace(e.calls[0], id="a2", number="+1", bridges=(Bridge("ann", at(20), at(29.9)),))
+    for stop, go, heard in ((10, 29.98, False), (10, 29, True), (25, 40, True)):
+        e.calls = [replace(e.calls[0], stood_still=((at(stop), at(go)),)), sam]
+        assert ("one_voice_one_record" in broken(e)) is heard, (stop, go)
+    e.calls = [replace(e.calls[0], stood_still=()), sam]
+    assert "one_voice_one_record" in broken(e)
+
+
 def harm_1(e: Evidence, how: str) -> Evidence:
     match how:
         case "lost lead":
