@@ -253,6 +253,7 @@ CALLABLE = {"settings": {"caller_id": "+12125550199"}}
 #: Writes that leave no line, each with its reason.
 UNNOTED = {
     ("POST", "/api/v1/do-not-call/check"): "looks",
+    ("POST", "/api/v1/campaigns/{campaign_id}/forecast"): "looks ahead",
 }
 
 

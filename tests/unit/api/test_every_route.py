@@ -66,6 +66,7 @@ VALID: dict[tuple[str, str], Any] = {
     ("POST", "/api/v1/campaigns/{campaign_id}/leads"): {
         "name": "x", "leads": [{"number": "+12125550100"}]
     },
+    ("POST", "/api/v1/campaigns/{campaign_id}/forecast"): {"minutes": 5},
     ("PATCH", "/api/v1/customers/{customer_id}"): {"name": "x"},
     ("PUT", "/api/v1/callbacks/{lead_id}"): {"at": "2026-04-01T10:00:00Z"},
     ("PUT", "/api/v1/agents/{agent_id}/campaigns"): {"campaigns": []},
