@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from pacing.engine import Engine
 from pacing.simulator import PerFreeAgent, Policy, Progressive, Ratio, Scenario
 from pacing.simulator.clairvoyant import Clairvoyant
 from pacing.simulator.marginal import Marginal
@@ -71,6 +72,7 @@ FAMILIES: dict[str, Family] = {
                 )
             },
         ),
+        Family("engine", {"target 3 %": lambda _: Engine()}),
         Family("clairvoyant", {"": lambda _: Clairvoyant()}, fits=_plain, bound=True),
     )
 }
