@@ -21,12 +21,13 @@ def json_lines(rows: Sequence[Row]) -> str:
 
 def markdown(rows: Sequence[Row], notes: dict[str, str]) -> str:
     """An overview at equal compliance, then each scenario with all settings."""
-    worst = f"goal {WORST:.0%}"
+    most = f"{100 * MOST_OVER:.0f} % "
+    worst = f"goal {100 * WORST:.0f} %"
     parts = [
         "# Pacing: simulated figures\n",
         "Made by `make bench NAME=pacing`. All policies meet the same people. Occupancy is "
         "(talk + wrap-up) / (talk + wrap-up + ready). *Runs over*: share of the runs that end "
-        f"above the cap. A family is judged by its best setting with at most {MOST_OVER:.0%} of "
+        f"above the cap. A family is judged by its best setting with at most {most}of "
         "the runs over, chosen in hindsight; (brackets): no setting keeps the law. *Worst half "
         f"hour*: 95 % of the runs stay below it in every half hour with 100 answers ({worst}).\n",
         "## Occupancy at equal compliance, %\n",
