@@ -30,9 +30,9 @@ _CORRECT = 7200.0, 100.0, 2000.0  # s in whose answers the past is made good; le
 _SMALL = 100.0  # answers: a rolling window with fewer is taken for that many
 _CAREFUL = 0.5  # standard deviations by which fewer answers are expected
 _CYCLE = 200.0  # s from one answer to an agent's next, before anything is known
-_RESERVE = 1.2  # abandoned calls kept back in a window that closes
-_PART, _KEPT = 0.2, 0.02  # at most this share of the whole; and this share in any case
-_FEWER = 0.12  # of the answers to come are lost when a row is frozen
+_RESERVE = 1.4  # abandoned calls kept back in a window that closes
+_PART, _KEPT = 0.2, 0.03  # at most this share of the whole; and this share in any case
+_FEWER = 0.2  # of the answers to come are lost when a row is frozen
 _DUE = 1.5  # times what the calls under way are expected to cost
 
 

@@ -25,6 +25,10 @@ class Watch:
 
 RISE = Watch(ratio=1.5, alarm=6.0)
 FALL = Watch(ratio=0.6, alarm=9.0)
+_SPIKE, _SOONER = (
+    120.0,
+    0.5,
+)  # a rise may be a spike: for so many answers its end is believed sooner
 
 
 @dataclass(slots=True)
@@ -36,6 +40,7 @@ class Changes:
     _score: Floats = field(default_factory=lambda: np.zeros((2, 0)))
     _seen: Floats = field(default_factory=lambda: np.zeros((2, 0)))
     _expected: Floats = field(default_factory=lambda: np.zeros((2, 0)))
+    _risen: Floats = field(default_factory=lambda: np.zeros(0))  # expected since the last rise
 
     def grow(self, slots: int) -> None:
         more = slots - self._score.shape[1]
@@ -44,6 +49,7 @@ class Changes:
             self._score = np.hstack([self._score, pad])
             self._seen = np.hstack([self._seen, pad])
             self._expected = np.hstack([self._expected, pad])
+            self._risen = np.concatenate([self._risen, np.full(more, np.inf)])
 
     def note(self, seen: Floats, expected: Floats, known: Flags) -> tuple[Flags, Floats]:
         """Events that came and that were expected since the last time, per slot. `known`: slots
@@ -59,7 +65,11 @@ class Changes:
             score[over] = total[over] = due[over] = 0.0
         self._score[1][~known] = 0.0
         rose = (self._score[0] >= self.rise.alarm) & known
-        fell = self._score[1] >= self.fall.alarm
+        self._risen += expected
+        alarm = np.where(self._risen < _SPIKE, self.fall.alarm * _SOONER, self.fall.alarm)
+        fell = self._score[1] >= alarm
+        self._risen[rose] = 0.0
+        self._risen[fell] = np.inf
         changed = rose | fell
         which = np.where(rose, 0, 1)
         if not changed.any():

@@ -21,7 +21,14 @@ def give_up(given: PacingInput, look: Outlook, tight: Floats, theta: Floats) -> 
     ringing = given.ringing
     n = len(ringing.row)
     gone = np.zeros(n, dtype=bool)
-    may = ringing.seconds >= given.cancel_after[ringing.row]
+    # Never while every call under way has an agent of its own.
+    calls = (
+        look.under_way
+        + given.waiting
+        + np.bincount(given.analysing_since.row, minlength=given.rows)
+    )
+    crowded = calls > given.agents_free
+    may = (ringing.seconds >= given.cancel_after[ringing.row]) & crowded[ringing.row]
     if not may.any():
         return gone
     at = np.flatnonzero(may)

@@ -90,7 +90,7 @@ def anything(draw: st.DrawFn) -> tuple[PacingInput, Seen]:
     )  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(anything(), anything())
 def test_any_input_gives_a_finite_and_safe_decision(
     first: tuple[PacingInput, Seen], second: tuple[PacingInput, Seen]
@@ -216,3 +216,16 @@ def test_the_normal_table() -> None:
     assert normal_cdf(np.array([-9.0, 0.0, 1.6448536, 9.0])) == pytest.approx(
         [0.0, 0.5, 0.95, 1.0], abs=1e-6
     )
+
+
+def test_a_call_with_an_agent_of_its_own_is_never_given_up() -> None:
+    ringing = Ragged(np.zeros(2, dtype=np.int64), np.array([20.0, 16.0]))
+    for free, given_up in ((2, 0), (0, 1)):
+        decision = Engine().decide(
+            rows(
+                1, agents_free=np.array([free]), ringing=ringing,
+                ringing_signal=np.full(2, 2), cancel_after=np.array([15.0]),
+                talking=Ragged(np.zeros(1, dtype=np.int64), np.array([5.0])),
+            )
+        )  # fmt: skip
+        assert (decision.cancel.sum() >= given_up) and (given_up or not decision.cancel.any())
