@@ -92,10 +92,11 @@ async def finished(centre: CallCentre, campaign: str, count: int, *, timeout: fl
 @pytest.mark.parametrize(
     "size",
     [
-        Size(1000, 20, postgres=True),
+        Size(400, 20, postgres=True),
+        pytest.param(Size(1000, 20, postgres=True), marks=pytest.mark.full),
         pytest.param(Size(150, 8, postgres=False), marks=pytest.mark.full),
     ],
-    ids=["postgresql", "sqlite"],
+    ids=["postgresql", "postgresql-thousand", "sqlite"],
 )
 async def test_a_list_is_dialed_and_every_outcome_is_what_the_network_did(
     size: Size, request: pytest.FixtureRequest
