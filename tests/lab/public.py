@@ -162,11 +162,20 @@ class Sipp:
     ) -> list[PublicCall]:
         """The calls once `count` of them were answered or refused; with `ended`, once that many
         are over. Raises TimeoutError."""
-        await until(
-            lambda: sum(c.ended if ended else bool(c.ends) for c in self.truth()) >= count,
-            timeout=timeout,
-            what=f"{count} calls to be {'over' if ended else 'decided'}",
-        )
+
+        def done(call: PublicCall) -> bool:
+            return call.ended if ended else bool(call.ends)
+
+        try:
+            await until(
+                lambda: sum(map(done, self.truth())) >= count,
+                timeout=timeout,
+                what=f"{count} calls to be {'over' if ended else 'decided'}",
+            )
+        except TimeoutError as error:
+            came = self.truth()
+            open_ = [call for call in came if not done(call)]
+            raise TimeoutError(f"{error}; {len(came)} came, not so far: {open_[:5]}") from None
         return self.truth()
 
 
