@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from pacing.decision import Binding, Decision, Forecast
+from pacing.decision import Binding, Decision
 from pacing.limits import within_trunks
 from pacing.predictive.brain import Brain, Plan
 from pacing.seen import Seen
-from pacing.state import Flags, Floats, Ints, Mode, PacingInput
+from pacing.state import Flags, Floats, Mode, PacingInput
 
 _LEAST_ANSWERS = 20  # below this many live answers a rate says nothing
 
@@ -88,6 +88,3 @@ def _ratio(given: PacingInput) -> Floats:
     cap = np.nan_to_num(given.ratio_cap, nan=1.0, posinf=10.0, neginf=1.0)
     ratio = np.nan_to_num(given.ratio, nan=1.0, posinf=1.0, neginf=1.0)
     return np.clip(ratio, 1.0, np.clip(cap, 1.0, 10.0))
-
-
-__all__ = ["Engine", "Forecast", "Ints", "over_budget", "pace"]

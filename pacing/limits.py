@@ -5,7 +5,21 @@ from __future__ import annotations
 import numpy as np
 
 from pacing.decision import Binding
-from pacing.state import Floats, Ints, PacingInput
+from pacing.state import Floats, Ints, PacingInput, Trunks
+
+
+def room(trunks: Trunks, rows: int) -> tuple[Floats, Floats]:
+    """Calls that lines and rate could take now: by trunk, and by row over all its trunks (a trunk
+    counts whole for each row that may use it). Whole numbers; nonsense counts as none."""
+    lines, tokens = _whole(trunks.lines), _whole(trunks.tokens)
+    each = np.minimum(lines, tokens)
+    by_row = np.bincount(trunks.row, weights=each[trunks.trunk], minlength=rows)
+    return each, by_row.astype(np.float64)
+
+
+def _whole(values: Floats) -> Floats:
+    whole: Floats = np.floor(np.clip(np.nan_to_num(values, nan=0.0), 0, 1e9))
+    return whole
 
 
 def within_trunks(given: PacingInput, calls: Ints, binding: Ints) -> tuple[Ints, Ints]:
@@ -16,24 +30,22 @@ def within_trunks(given: PacingInput, calls: Ints, binding: Ints) -> tuple[Ints,
         binding[calls > 0] = Binding.LINES
         return zero, binding
     count = len(trunks.lines)
-    lines = np.floor(np.clip(np.nan_to_num(trunks.lines, nan=0.0), 0, 1e9))
-    tokens = np.floor(np.clip(np.nan_to_num(trunks.tokens, nan=0.0), 0, 1e9))
-    room = np.minimum(lines, tokens)
+    lines, tokens = _whole(trunks.lines), _whole(trunks.tokens)
+    each, row_room = room(trunks, given.rows)
     # A row that may use several trunks spreads over them in proportion to their room.
-    pair_room = room[trunks.trunk]
-    row_room = np.bincount(trunks.row, weights=pair_room, minlength=given.rows)
+    pair_room = each[trunks.trunk]
     weight = np.divide(
         pair_room, row_room[trunks.row], out=np.zeros_like(pair_room),
         where=row_room[trunks.row] > 0,
     )  # fmt: skip
     demand = calls[trunks.row] * weight
     asked = np.bincount(trunks.trunk, weights=demand, minlength=count)
-    share = np.divide(room, asked, out=np.ones(count), where=asked > room)
+    share = np.divide(each, asked, out=np.ones(count), where=asked > each)
     exact = np.bincount(trunks.row, weights=demand * share[trunks.trunk], minlength=given.rows)[
         : given.rows
     ]
     granted = np.minimum(np.floor(exact + 1e-9).astype(np.int64), calls)
-    granted = _largest_remainders(granted, exact.astype(np.float64), calls, int(room.sum()))
+    granted = _largest_remainders(granted, exact.astype(np.float64), calls, int(each.sum()))
     short = granted < calls
     no_lines = np.bincount(trunks.row, weights=lines[trunks.trunk], minlength=given.rows)
     no_tokens = np.bincount(trunks.row, weights=tokens[trunks.trunk], minlength=given.rows)

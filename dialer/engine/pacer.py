@@ -169,12 +169,8 @@ class Pacer:
     def _give_up(self, rows: Sequence[Row], view: View, decision: Decision) -> Mapping[int, int]:
         """How many calls were given up, by row."""
         done: dict[int, int] = {}
-        given = view.given
-        under_way = given.in_flight + given.analysing + given.waiting
         for at in decision.cancel.nonzero()[0].tolist():
-            row = int(given.ringing.row[at])
-            if under_way[row] <= given.agents_free[row]:  # there is an agent for each of them
-                continue
+            row = int(view.given.ringing.row[at])
             after = give_up_after(rows[row].campaign.view.settings)
             if self._giving_up.give_up(view.ringing[at], after=after):
                 done[row] = done.get(row, 0) + 1

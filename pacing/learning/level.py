@@ -25,10 +25,8 @@ class Watch:
 
 RISE = Watch(ratio=1.5, alarm=6.0)
 FALL = Watch(ratio=0.6, alarm=9.0)
-_SPIKE, _SOONER = (
-    120.0,
-    0.5,
-)  # a rise may be a spike: for so many answers its end is believed sooner
+#: A rise may be a spike: for so many expected answers less evidence is asked of its end.
+_SPIKE, _SOONER = 120.0, 0.5
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ from pacing.learning.analysis import Analysis
 from pacing.learning.grid import AGES, MIDDLES
 from pacing.learning.ring import PHASE_OF, RingModel
 from pacing.learning.service import ServiceModel
+from pacing.limits import room
 from pacing.predictive.choose import Choice, choose
 from pacing.predictive.giving_up import give_up
 from pacing.predictive.outlook import Outlook
@@ -56,13 +57,14 @@ class Brain:
     def plan(self, given: PacingInput, seen: Seen) -> Plan:
         """Learn what was seen, then decide for all rows (those that are not predictive too)."""
         given, seen = sane(given), sane_seen(seen)
-        self._grow(given, seen)
+        self._grow(int(max(given.slot.max(initial=-1), seen.slot.max(initial=-1))) + 1)
         self._learn(given, seen)
         ahead = Outlook(given, self.ring, self.service, self.analysis)
         answers = ahead.answers[:, 0, -1] + given.leads * ahead.fresh[:, 0, -1]
         allowance = self.budget.allow(given, self._risk[given.slot], answers)
         predictive = given.mode == Mode.PREDICTIVE
-        most = np.where(predictive & ~allowance.frozen, np.minimum(given.leads, _room(given)), 0)
+        can = np.minimum(given.leads, room(given.trunks, given.rows)[1].astype(np.int64))
+        most = np.where(predictive & ~allowance.frozen, can, 0)
         choice = choose(ahead, allowance.theta, most)
         cancel = give_up(given, ahead, choice.tight, allowance.theta)
         self._risk[given.slot] = _risk(ahead, choice)
@@ -85,7 +87,7 @@ class Brain:
         seen = sane_seen(seen)
         if not len(seen.kind):
             return
-        self._room_for(int(seen.slot.max()) + 1)
+        self._grow(int(seen.slot.max()) + 1)
         size = _PART * len(np.unique(seen.slot))
         for first in range(0, len(seen.kind), size):  # in parts, so that the past fades
             part = slice(first, first + size)
@@ -105,10 +107,7 @@ class Brain:
         self.ring.refresh(learnt, nothing, silence, share=share, delay=delay)
         self.service.refresh(learnt, nothing, nothing)
 
-    def _grow(self, given: PacingInput, seen: Seen) -> None:
-        self._room_for(int(max(given.slot.max(initial=-1), seen.slot.max(initial=-1))) + 1)
-
-    def _room_for(self, need: int) -> None:
+    def _grow(self, need: int) -> None:
         if need <= self._slots:
             return
         for part in (self.ring, self.service, self.analysis, self.budget):
@@ -178,17 +177,6 @@ def _count(seen: Seen, kind: Kind, slots: int) -> Floats:
 
 def _by_row(row: Ints, values: Floats, rows: int) -> Floats:
     return np.bincount(row, weights=values, minlength=rows).astype(np.float64)
-
-
-def _room(given: PacingInput) -> Ints:
-    """Calls that lines and rate could take, per row."""
-    trunks = given.trunks
-    if not len(trunks.row):
-        return np.zeros(given.rows, dtype=np.int64)
-    room = np.floor(np.minimum(trunks.lines, trunks.tokens))[trunks.trunk]
-    return np.bincount(trunks.row, weights=np.maximum(room, 0), minlength=given.rows)[
-        : given.rows
-    ].astype(np.int64)
 
 
 def _risk(ahead: Outlook, choice: Choice) -> Floats:

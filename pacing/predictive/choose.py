@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pacing.predictive.outlook import Outlook
+from pacing.predictive.ragged import ranks
 from pacing.predictive.tail import Counts, tail_near
 from pacing.state import Floats, Ints
 
@@ -117,7 +118,7 @@ def _exactly(
     fresh = look.fresh[rows, 0]
     counts = Counts(len(rows), fresh.shape[1], int(look.agents[rows].max()))
     for row, chance in look.trials():
-        for padded in _ranks(place[row], chance, len(rows)):
+        for padded in _by_rank(place[row], chance, len(rows)):
             counts.add(padded)
     for turn in range(int(look.sure[rows].max(initial=0))):
         there = np.zeros(fresh.shape)
@@ -139,15 +140,14 @@ def _exactly(
     calls[rows] = placed
 
 
-def _ranks(place: Ints, chance: Floats, rows: int) -> list[Floats]:
+def _by_rank(place: Ints, chance: Floats, rows: int) -> list[Floats]:
     """The first trial of each row, the second, ...: (rows, horizons) each, zero where none."""
     mine = np.flatnonzero(place >= 0)
     order = mine[np.argsort(place[mine], kind="stable")]
     at = place[order]
     if not len(at):
         return []
-    starts = np.flatnonzero(np.r_[True, at[1:] != at[:-1]])
-    rank = np.arange(len(at)) - np.repeat(starts, np.diff(np.r_[starts, len(at)]))
+    rank, _ = ranks(at)
     out = np.zeros((int(rank.max()) + 1, rows, chance.shape[1]))
     out[rank, at] = chance[order]
     return list(out)

@@ -10,14 +10,15 @@ import numpy as np
 
 from pacing.predictive.choose import worst_later
 from pacing.predictive.outlook import Outlook
+from pacing.predictive.ragged import ranks
 from pacing.state import Flags, Floats, PacingInput
 
 _WORSE = 3.0  # times theta
 
 
 def give_up(given: PacingInput, look: Outlook, tight: Floats, theta: Floats) -> Flags:
-    """Which of `given.ringing`; at most the most expensive third of a row's candidates at once,
-    since each that goes makes the others cheaper."""
+    """Which of `given.ringing`; at most a third of a row's candidates at once, those that have rung
+    longest, since each that goes makes the others cheaper."""
     ringing = given.ringing
     n = len(ringing.row)
     gone = np.zeros(n, dtype=bool)
@@ -37,13 +38,8 @@ def give_up(given: PacingInput, look: Outlook, tight: Floats, theta: Floats) -> 
     chance = lands.sum(1)
     cost = (worst_later(tight)[row] * lands).sum(1) / np.maximum(chance, 1e-9)
     over = (cost > _WORSE * theta[row]) & (chance > 1e-6)
-    at, row, cost = at[over], row[over], cost[over]
-    if not len(at):
-        return gone
+    at, row = at[over], row[over]
     order = np.lexsort((-ringing.seconds[at], row))
-    at, row = at[order], row[order]
-    starts = np.flatnonzero(np.r_[True, row[1:] != row[:-1]])
-    size = np.diff(np.r_[starts, len(row)])
-    rank = np.arange(len(row)) - np.repeat(starts, size)
-    gone[at[rank < np.repeat((size + 2) // 3, size)]] = True
+    rank, size = ranks(row[order])
+    gone[at[order[rank < (size + 2) // 3]]] = True
     return gone

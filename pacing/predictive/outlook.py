@@ -12,6 +12,7 @@ from pacing.learning.analysis import Analysis
 from pacing.learning.grid import AGES, HORIZONS, MIDDLES, PHASES
 from pacing.learning.ring import PHASE_OF, RingModel, moments
 from pacing.learning.service import STAGES, TALK_BINS, ServiceModel
+from pacing.predictive.ragged import starts
 from pacing.state import Array, Floats, Ints, PacingInput
 
 
@@ -79,6 +80,6 @@ def _sum(row: Ints, table: Array, at: Ints | None, rows: int) -> Floats:
         # Short integers are sorted by radix, several times faster.
         order = np.argsort(row.astype(np.uint16) if rows < 65_536 else row, kind="stable")
         row, at = row[order], order if at is None else at[order]
-    starts = np.flatnonzero(np.concatenate([[True], row[1:] != row[:-1]]))
-    out[row[starts]] = np.add.reduceat(table if at is None else table[at], starts, axis=0)
+    begin = starts(row)
+    out[row[begin]] = np.add.reduceat(table if at is None else table[at], begin, axis=0)
     return out

@@ -19,7 +19,7 @@ from pacing.simulator.network import ANSWERED, FAILED, RANG_OUT, Calls, Network
 from pacing.simulator.roster import changes, present, skills
 from pacing.simulator.scenario import Scenario
 from pacing.simulator.tally import Results, Tally
-from pacing.state import Floats, Ints
+from pacing.state import Floats, Ints, Signal
 
 _PACE = 1 << 20  # stream of agents' own factors
 
@@ -53,7 +53,7 @@ class World:
         )
         self._changes = changes(scenario)[::-1]
         self._no_lines: Ints = np.zeros(self.runs, dtype=np.int64)
-        self._seen: list[tuple[Kind, Ints, Floats | float, Ints | int]] = []
+        self._seen: list[tuple[Kind, Ints, Floats, Ints, Ints]] = []
 
     def resume(self, who: Ints) -> None:
         """These agents (of all runs) are at work already, as `state` and the times of its end say:
@@ -80,7 +80,7 @@ class World:
             self.tally.count("placed", rows, self.time)
             self._note(Kind.PLACED, self.calls.slot[at], 0.0)
             if self.network.has_signals:
-                self._note(Kind.PROGRESS, self.calls.slot[at], 0.0)
+                self._note(Kind.PROGRESS, self.calls.slot[at], 0.0, became=int(Signal.TRYING))
 
     def advance(self) -> Seen:
         """To the next tick; what was seen since the last one."""
@@ -197,7 +197,8 @@ class World:
             if which.any():
                 places, when = at[which], when[which]
                 before = calls.signal(places, np.nextafter(when, 0.0))
-                self._note(Kind.PROGRESS, calls.slot[places], when - calls.placed[places], before)
+                age, became = when - calls.placed[places], calls.signal(places, when)
+                self._note(Kind.PROGRESS, calls.slot[places], age, before, became=became)
 
     def _events(self, people: Ints, until: float) -> list[Event]:
         """The floor's events of this tick, and the ends of talks noted."""
@@ -287,26 +288,28 @@ class World:
             self.tally.count(name, slot[which] // self.dialing.lists, self.time)
 
     def _note(
-        self, kind: Kind, slot: Ints, seconds: Floats | float, signal: Ints | int = 0
+        self,
+        kind: Kind,
+        slot: Ints,
+        seconds: Floats | float,
+        signal: Ints | int = 0,
+        *,
+        became: Ints | int = 0,
     ) -> None:
         if len(slot):
-            self._seen.append((kind, slot, seconds, signal))
+            n = len(slot)
+            told = np.broadcast_to(seconds, n), np.broadcast_to(signal, n)
+            self._seen.append((kind, slot, *told, np.broadcast_to(became, n)))
 
     def _told(self) -> Seen:
         noted, self._seen = self._seen, []
         if not noted:
             return Seen()
-        sizes = [len(slot) for _, slot, _, _ in noted]
-        seconds, signal = np.zeros(sum(sizes)), np.zeros(sum(sizes), dtype=np.int64)
-        at = 0
-        for (_, _, s, heard), size in zip(noted, sizes, strict=True):
-            seconds[at : at + size] = s
-            if not isinstance(heard, int):
-                signal[at : at + size] = heard
-            at += size
+        kinds, slots, seconds, signals, became = zip(*noted, strict=True)
         return Seen(
-            kind=np.repeat([int(kind) for kind, _, _, _ in noted], sizes),
-            slot=np.concatenate([slot for _, slot, _, _ in noted]),
-            seconds=seconds,
-            signal=signal,
+            kind=np.repeat([int(kind) for kind in kinds], [len(slot) for slot in slots]),
+            slot=np.concatenate(slots),
+            seconds=np.concatenate(seconds),
+            signal=np.concatenate(signals),
+            became=np.concatenate(became),
         )

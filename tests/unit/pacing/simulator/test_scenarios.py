@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pacing.decision import Decision
+from pacing.engine import Engine
 from pacing.seen import Kind, Seen
 from pacing.simulator import (
     Analysis,
@@ -230,3 +231,12 @@ def test_any_centre_runs_and_loses_nothing(centre: Scenario, ratio: float) -> No
     ends = ends + whole.abandoned + whole.gave_up + whole.left_over
     assert np.array_equal(whole.placed, ends)
     assert (whole.abandoned <= whole.live).all()
+
+
+def test_the_engine_hears_what_the_network_says() -> None:
+    """Each call that begins to ring is seen to, so that hazards after 180 have their exposure."""
+    engine = Engine()
+    result = run(replace(of(signals=Signals()), duration=300.0), engine, seeds=range(2))
+    ring = engine.brain.ring
+    assert ring.entered[:, 1].sum() > 0.4 * result.placed.sum()
+    assert ring.entered[:, 2].sum() > 0
