@@ -81,7 +81,9 @@ def _spread(seconds: Floats, usual: Spread, *, most: float = np.inf) -> Spread:
     mean, cv = usual.mean, usual.cv
     if n:
         average = max(float(seconds.mean()), _LEAST_SECONDS)
-        mean = weight * average + (1 - weight) * mean
+        # A time is a scale: halfway between 8 and 120 s is 31 s, or a few talks of a brisk
+        # campaign would be swallowed by the usual ones.
+        mean = average**weight * mean ** (1 - weight)
         if n > 1:
             cv = weight * float(seconds.std(ddof=1)) / average + (1 - weight) * cv
     mean = min(max(mean, _LEAST_SECONDS), 0.9 * most)
