@@ -18,7 +18,7 @@ from pacing.predictive.giving_up import give_up
 from pacing.predictive.outlook import Outlook
 from pacing.predictive.sane import sane, sane_seen
 from pacing.seen import Kind, Seen
-from pacing.state import Flags, Floats, Ints, Mode, PacingInput, Ragged
+from pacing.state import Array, Flags, Floats, Ints, Mode, PacingInput, Ragged
 
 _PART = 200  # events learnt at once from the past
 _TURNS = 10  # decisions after which a slot's tables are computed anew
@@ -175,5 +175,5 @@ def _count(seen: Seen, kind: Kind, slots: int) -> Floats:
     return np.bincount(seen.slot[_of(seen, kind)], minlength=slots).astype(np.float64)
 
 
-def _by_row(row: Ints, values: Floats, rows: int) -> Floats:
+def _by_row(row: Ints, values: Array, rows: int) -> Floats:
     return np.bincount(row, weights=values, minlength=rows).astype(np.float64)
