@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pacing.numbers import whole_between
 from pacing.predictive.crowd import Crowd
 from pacing.predictive.outlook import Outlook
-from pacing.predictive.ragged import ranks
+from pacing.predictive.ragged import ranks, stretches
 from pacing.predictive.tail import Counts
 from pacing.state import Floats, Ints
 
@@ -35,7 +36,7 @@ class Choice:
 
 def choose(look: Outlook, theta: Floats, most: Ints) -> Choice:
     """`theta`: the price not to be passed, per row; `most`: calls that could be placed at all."""
-    most = np.where(look.agents > 0, np.clip(most, 0, _MOST), 0)
+    most = np.where(look.agents > 0, whole_between(most, 0, _MOST), 0)
     rows = len(look.agents)
     small = (look.agents <= _EXACT_AGENTS) & (look.under_way <= _EXACT_TRIALS) & (look.agents > 0)
     crowd, every = Crowd(look), np.arange(rows)
@@ -59,7 +60,7 @@ def _nearly(
         lost = crowd.lost(rows, tried.astype(np.float64))
         if first:
             found.lost[rows], first = lost[:, 0], False
-        price = np.diff(lost, axis=1) / chance[rows][:, None]
+        price = (lost[:, 1:] - lost[:, :-1]) / chance[rows][:, None]
         over = (price > theta[rows][:, None]) | (tried[:, :-1] >= most[rows][:, None])
         stop = over.any(1)
         more = np.where(stop, np.argmax(over, axis=1), wide)
@@ -74,12 +75,12 @@ def _exactly(look: Outlook, rows: Ints, theta: Floats, most: Ints, found: Choice
     place[rows] = np.arange(len(rows))
     agents, limit, bound = look.agents[rows], theta[rows], most[rows]
     fresh = look.fresh[rows, 0]
-    lands = np.diff(fresh, axis=1, prepend=0.0)
+    lands = stretches(fresh)
     chance = np.maximum(fresh[:, -1], 1e-9)
     counts = Counts(len(rows), fresh.shape[1], int(agents.max()))
     for row, by, landing in look.trials():
         for each in _by_rank(place[row], by, len(rows)):
-            counts.add(each, np.diff(each, axis=1, prepend=0.0) if landing else None)
+            counts.add(each, stretches(each) if landing else None)
     for turn in range(int(look.sure[rows].max(initial=0))):
         there = np.zeros(fresh.shape)
         there[look.sure[rows] > turn] = 1.0

@@ -15,6 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from pacing.predictive.outlook import Outlook
+from pacing.predictive.ragged import stretches
 from pacing.predictive.tail import tail_near
 from pacing.state import Floats, Ints
 
@@ -54,4 +55,4 @@ class Crowd:
 def _landing(by: Floats, squares: Floats) -> tuple[Floats, Floats]:
     """From sums of q and of q * q by horizon: sums of w, and of w times the q of the same call in
     the middle of its stretch."""
-    return np.diff(by, axis=1, prepend=0.0), np.diff(squares, axis=1, prepend=0.0) / 2
+    return stretches(by), stretches(squares) / 2

@@ -10,7 +10,7 @@ import numpy as np
 
 from pacing.predictive.choose import Choice
 from pacing.predictive.outlook import Outlook
-from pacing.predictive.ragged import ranks
+from pacing.predictive.ragged import ranks, stretches
 from pacing.state import Flags, Floats, PacingInput
 
 _WORSE = 3.0  # times theta
@@ -35,9 +35,9 @@ def give_up(given: PacingInput, look: Outlook, choice: Choice, theta: Floats) ->
     at = np.flatnonzero(may)
     row = ringing.row[at]
     by = look.call(at)
-    lands = np.diff(by, axis=1, prepend=0.0)
+    lands = stretches(by)
     chance = by[:, -1]
-    others = np.diff(look.answers[:, 0], axis=1, prepend=0.0)[row] - lands
+    others = stretches(look.answers[:, 0])[row] - lands
     # Its own risk beside the others, and whom it robs of an agent.
     full, edge = choice.full[row], choice.edge[row]
     lost = lands * (full - by * edge) + by * others * edge

@@ -12,6 +12,7 @@ from pacing.learning.analysis import Analysis
 from pacing.learning.grid import AGES, HORIZONS, MIDDLES, PHASES
 from pacing.learning.ring import PHASE_OF, RingModel, moments
 from pacing.learning.service import STAGES, TALK_BINS, ServiceModel
+from pacing.numbers import between
 from pacing.predictive.ragged import starts
 from pacing.state import Array, Floats, Ints, PacingInput
 
@@ -27,7 +28,7 @@ class Outlook:
         self._given, self._share = given, analysis.share
         self._ring = ring.lands.reshape(-1, 3, HORIZONS)
         self._busy = service.busy.reshape(-1, 3, HORIZONS)
-        ages = np.clip(given.ringing.seconds, 0, AGES - 1).astype(np.int64)
+        ages = between(given.ringing.seconds, 0, AGES - 1).astype(np.int64)
         phase = PHASE_OF[given.ringing_signal]
         self._calls = (slot[given.ringing.row] * PHASES + phase) * AGES + ages
         talk = service.talk.bins(given.talking.seconds)

@@ -6,6 +6,7 @@ from math import erf, sqrt
 
 import numpy as np
 
+from pacing.numbers import between, whole_between
 from pacing.state import Floats, Ints
 
 _REACH, _STEPS = 8.0, 4096
@@ -15,7 +16,7 @@ _PHI = np.array([0.5 * (1 + erf(z / sqrt(2))) for z in _Z])
 
 def normal_cdf(z: Floats) -> Floats:
     """The standard normal's distribution function, from a table (error below 1e-6)."""
-    at = np.clip((z + _REACH) * (_STEPS / _REACH), 0, 2 * _STEPS - 1e-9)
+    at = between((z + _REACH) * (_STEPS / _REACH), 0, 2 * _STEPS - 1e-9)
     low = at.astype(np.int64)
     part = at - low
     value: Floats = _PHI[low] * (1 - part) + _PHI[low + 1] * part
@@ -31,7 +32,7 @@ def tail_near(mean: Floats, variance: Floats, third: Floats, least: Floats) -> F
     skew = third / (6 * spread**3)
     density = np.exp(-0.5 * z * z) * 0.3989422804014327
     below = normal_cdf(z) + skew * (1 - z * z) * density
-    tail = np.clip(1.0 - below, 0.0, 1.0)
+    tail = between(1.0 - below, 0.0, 1.0)
     # No chance left to speak of: all or nothing.
     sure = (variance < 1e-6).astype(np.float64)
     value: Floats = tail * (1 - sure) + sure * (mean > least - 0.5)
@@ -70,11 +71,11 @@ class Counts:
 
     def at_least(self, least: Ints) -> Floats:
         """P(X >= least), (rows, horizons); `least` at most the number of states."""
-        return np.clip(1.0 - self._under(self.below, least), 0.0, 1.0)
+        return between(1.0 - self._under(self.below, least), 0.0, 1.0)
 
     def exactly(self, count: Ints) -> Floats:
         """P(X = count), (rows, horizons); 0 for a count below 0."""
-        at = np.clip(count, 0, self.below.shape[1] - 1)
+        at = whole_between(count, 0, self.below.shape[1] - 1)
         mine: Floats = self.below[np.arange(len(at)), at] * (count >= 0)[:, None]
         return mine
 
