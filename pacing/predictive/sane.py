@@ -10,6 +10,7 @@ from pacing.seen import Seen
 from pacing.state import Floats, Ints, PacingInput, Ragged
 
 _LONGEST = 86_400.0  # s
+_TURN = 0.5, 2.0  # ratios of the answer rate from one hour to the next
 _MANY = 1_000_000
 
 
@@ -31,6 +32,8 @@ def sane(given: PacingInput) -> PacingInput:
         ringing_signal=np.clip(given.ringing_signal, 0, 3)
         if len(given.ringing_signal) == len(given.ringing.row)
         else np.zeros(len(given.ringing.row), dtype=np.int64),
+        turn=np.clip(np.nan_to_num(given.turn, nan=1.0), *_TURN),
+        coming=replace(given.coming, share=_seconds(given.coming.share, most=1.0)),
         tick=float(np.clip(np.nan_to_num(given.tick, nan=1.0, posinf=60.0), 0.01, 60.0)),
     )
 
