@@ -14,7 +14,7 @@ from pacing.learning.pace import Pace
 from pacing.learning.ring import PHASE_OF, RingModel
 from pacing.learning.service import ServiceModel
 from pacing.limits import room
-from pacing.predictive.choose import Choice, choose
+from pacing.predictive.choose import choose
 from pacing.predictive.giving_up import give_up
 from pacing.predictive.outlook import Outlook
 from pacing.predictive.sane import sane, sane_seen
@@ -74,10 +74,10 @@ class Brain:
         can = np.minimum(given.leads, room(given.trunks, given.rows)[1].astype(np.int64))
         most = np.where(predictive & ~allowance.frozen, can, 0)
         choice = choose(ahead, allowance.theta, most)
-        cancel = give_up(given, ahead, choice.tight, allowance.theta)
-        self._risk[given.slot] = _risk(ahead, choice)
+        cancel = give_up(given, ahead, choice, allowance.theta)
+        self._risk[given.slot] = choice.lost
         soon = ahead.answers[:, 0, 0] * min(given.tick, MIDDLES[2]) / MIDDLES[0]
-        self._due[:, given.slot] = soon, soon * choice.tight[:, 0]
+        self._due[:, given.slot] = soon, soon * choice.full[:, 0]
         self._turn += 1
         return Plan(
             calls=choice.calls, cancel=cancel, frozen=allowance.frozen, agents=ahead.agents,
@@ -254,10 +254,3 @@ def _count(seen: Seen, kind: Kind, slots: int) -> Floats:
 
 def _by_row(row: Ints, values: Array, rows: int) -> Floats:
     return np.bincount(row, weights=values, minlength=rows).astype(np.float64)
-
-
-def _risk(ahead: Outlook, choice: Choice) -> Floats:
-    """Abandoned calls to be expected of the calls that ring and wait."""
-    lands = np.diff(ahead.answers[:, 0], axis=1, prepend=0.0)
-    risk: Floats = (lands * choice.tight).sum(1)
-    return risk
