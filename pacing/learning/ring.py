@@ -13,18 +13,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from pacing.learning.counts import Counts
 from pacing.learning.grid import AGES, HORIZONS, PHASES
 from pacing.learning.landing import SHORT, later, moments, smooth, within
 from pacing.learning.level import Changes
 from pacing.learning.prior import answer_hazard
 from pacing.learning.shrink import weight
 from pacing.learning.site import Start, start
-from pacing.seen import Kind, Seen
 from pacing.state import Array, Flags, Floats, Ints, Ragged
 
-#: Phase by `pacing.state.Signal`.
-PHASE_OF = np.array([0, 0, 1, 2], dtype=np.int64)
-_ENDS = np.array([Kind.ANSWERED, Kind.FAILED, Kind.RANG_OUT, Kind.CANCELLED])
 # Before anything is seen more people answer than usual, and later: the safe side, since who has not
 # answered early is not taken for somebody who will not. Weights are in events.
 _PRIOR = answer_hazard(AGES, share=0.40, mean=14.0, cv=0.45, timeout=30.0).astype(np.float32)
@@ -34,11 +31,6 @@ _CELL_WEIGHT, _CELLS = 8.0, 4.0  # answers; for how many cells that counts
 _ENOUGH, _SOME = 10.0, 20.0  # answers from which a cell, a slot says how they differ
 _DOUBT = 0.7  # standard deviations by which the level is taken higher than it was seen
 _BIN_WEIGHT = 4.0  # answers that a bin needs to outweigh the shape
-_MEMORY = 800.0  # answers after which a share 1/e is left
-_LEAST_KEPT = 0.01  # of the past, before it is brought into the counts
-_KNOWN = 60.0  # answers from which an alarm is believed
-_AFTER_CHANGE = 40.0  # answers' worth of shape kept when the level changed
-_ONE = SHORT(1)
 
 
 class RingModel:
@@ -46,13 +38,7 @@ class RingModel:
 
     def __init__(self) -> None:
         shape = (0, PHASES, AGES)
-        self.answered, self.failed, self.left = (np.zeros(shape, dtype=SHORT) for _ in range(3))
-        self.entered = np.zeros(shape, dtype=SHORT)  # came from a weaker phase
-        self.moved = np.zeros((0, 2, PHASES, AGES), dtype=SHORT)  # to phase 1, to phase 2
-        # The past fades by one factor per slot, brought into the arrays when they are read; until
-        # then what comes counts for more.
-        self._keep = np.zeros(0)
-        self._total = np.zeros(0)  # answers, faded
+        self.counts = Counts()
         self.changes = Changes()
         self.timeout = np.zeros(0)
         #: Of a person landing within MIDDLES, by phase and age: chance, variance, third moment.
@@ -76,24 +62,13 @@ class RingModel:
         old = self.slots
         if slots <= old:
             return
-        for name in (
-            "answered",
-            "failed",
-            "left",
-            "entered",
-            "moved",
-            "lands",
-            "rate",
-            "fail",
-            "move",
-        ):
+        self.counts.grow(slots)
+        for name in ("lands", "rate", "fail", "move"):
             array = getattr(self, name)
             bigger = np.zeros((slots, *array.shape[1:]), dtype=array.dtype)
             bigger[:old] = array
             setattr(self, name, bigger)
         self.timeout = np.concatenate([self.timeout, np.full(slots - old, 25.0)])
-        self._keep = np.concatenate([self._keep, np.ones(slots - old)])
-        self._total = np.concatenate([self._total, np.zeros(slots - old)])
         self._expected = np.concatenate([self._expected, np.zeros(slots - old)])
         self._doubt = np.concatenate([self._doubt, np.ones(slots - old, dtype=SHORT)])
         self.parent = np.concatenate([self.parent, np.full(slots - old, -1)])
@@ -124,75 +99,27 @@ class RingModel:
         cells = self.cells
         cells = cells[self._expected[cells] >= _ENOUGH]
         self._cell_weight = weight(
-            self._total[cells], self._expected[cells], usual=_CELL_WEIGHT, parts=_CELLS
+            self.counts.total[cells], self._expected[cells], usual=_CELL_WEIGHT, parts=_CELLS
         )
-        slots = np.flatnonzero((self.parent < 0) & (self._total >= _SOME)) if site else cells[:0]
+        slots = (
+            np.flatnonzero((self.parent < 0) & (self.counts.total >= _SOME)) if site else cells[:0]
+        )
         if not len(slots):
             return
-        self._bring(slots)
-        risk = self._at_risk(slots, np.zeros((len(slots), PHASES, AGES), dtype=SHORT), AGES)
+        self.counts.bring(slots)
+        risk = self.counts.at_risk(slots, np.zeros((len(slots), PHASES, AGES), dtype=SHORT), AGES)
         answered, failed, seconds = (
             smooth(a.sum(1).astype(np.float64))
-            for a in (self.answered[slots], self.failed[slots], risk)
+            for a in (self.counts.answered[slots], self.counts.failed[slots], risk)
         )
         self._start = start(answered, failed, seconds, _GENERAL)
-
-    @property
-    def known(self) -> Flags:
-        """Slots with enough answers to tell a fall."""
-        enough: Flags = self._total >= _KNOWN
-        return enough
-
-    def note(self, seen: Seen) -> Floats:
-        """Count events; returns the answers per slot among them."""
-        age = np.clip(seen.seconds, 0, AGES - 1).astype(np.int64)
-        phase = PHASE_OF[seen.signal]
-        ends = np.isin(seen.kind, _ENDS)
-        answers = seen.kind == Kind.ANSWERED
-        fails = seen.kind == Kind.FAILED
-        at = (seen.slot, phase, age)
-        one = (1.0 / self._keep[seen.slot]).astype(SHORT)
-        for mask, array in ((ends, self.left), (answers, self.answered), (fails, self.failed)):
-            np.add.at(array, tuple(index[mask] for index in at), one[mask])
-        steps = seen.kind == Kind.PROGRESS
-        if steps.any():
-            slot, old, bins = (index[steps] for index in at)
-            new, one = PHASE_OF[seen.became[steps]], one[steps]
-            real = new > old
-            slot, old, new, bins, one = (a[real] for a in (slot, old, new, bins, one))
-            np.add.at(self.left, (slot, old, bins), one)
-            np.add.at(self.moved, (slot, new - 1, old, bins), one)
-            np.add.at(self.entered, (slot, new, bins), one)
-        count = np.bincount(seen.slot[answers], minlength=self.slots).astype(np.float64)
-        self._total += count
-        return count
-
-    def forget(self, answers: Floats) -> None:
-        """Let the past fade by as many answers as came, so that the present weighs."""
-        keep = np.exp(-answers / _MEMORY)
-        self._keep *= keep
-        self._total *= keep
-        if len(low := np.flatnonzero(self._keep < _LEAST_KEPT)):
-            self._bring(low)
-
-    def _bring(self, slots: Ints) -> None:
-        """Bring what has faded of these slots into their arrays."""
-        some = slots[self._keep[slots] < 1.0]
-        keep = self._keep[some].astype(SHORT)
-        for array in self._counts:
-            array[some] *= keep.reshape(-1, *[1] * (array.ndim - 1))
-        self._keep[some] = 1.0
-
-    @property
-    def _counts(self) -> tuple[Array, ...]:
-        return self.answered, self.failed, self.left, self.entered, self.moved
 
     def notice(self, answers: Floats, due: Floats) -> tuple[Flags, Floats]:
         """Answers that came and that were due, by place: which places changed, by what ratio.
 
         What changes with a whole campaign changes with those of its cells that are known; what a
         cell does of its own is no matter of its campaign's."""
-        changed, ratio = self.changes.note(answers, due, self.known)
+        changed, ratio = self.changes.note(answers, due, self.counts.known)
         cells = self.cells
         if not len(cells) or not changed.any():
             return changed, ratio
@@ -201,24 +128,14 @@ class RingModel:
         alone = changed[cells] & ~whole
         self.changes.clear(cells[whole])
         self.changes.clear(of[alone])
-        changed[cells] = alone | (whole & self.known[cells] & (due[cells] > 0))
+        changed[cells] = alone | (whole & self.counts.known[cells] & (due[cells] > 0))
         ratio[cells[whole]] = ratio[of[whole]]
         return changed, ratio
 
-    def change(self, slots: Ints, ratio: Floats, ringing: Floats) -> None:
-        """The level changed by `ratio`: keep the shape, with little weight, at the new level; not
-        less than what rings (calls), since that has been ringing at the old level too."""
-        self._bring(slots)
-        keep = np.maximum(_AFTER_CHANGE, ringing / 2)
-        weight = np.minimum(keep / np.maximum(self._total[slots], 1e-9), 1.0)
-        for array in self._counts:
-            array[slots] *= weight.reshape(-1, *[1] * (array.ndim - 1)).astype(SHORT)
-        self.answered[slots] *= ratio[:, None, None].astype(SHORT)
-        self._total[slots] *= weight * ratio
-
-    def expect(self, slots: Ints, ratio: Floats) -> None:
+    def expect(self, slots: Ints, ratio: Floats) -> Flags:
         """The hour turns, and with it the level by `ratio`, as it did on other days. A rise is
-        believed at once, a fall on less evidence than usual."""
+        believed at once, a fall on less evidence than usual. Returns the places that have risen."""
+        risen = np.zeros(self.slots, dtype=bool)
         for some, up in ((ratio > 1.0, True), (ratio < 1.0, False)):
             if not some.any():
                 continue
@@ -228,10 +145,11 @@ class RingModel:
             factor[beneath] = factor[self.parent[beneath]]
             at = np.flatnonzero(factor != 1.0)
             if up:
-                self.answered[at] *= factor[at, None, None].astype(SHORT)
-                self._total[at] *= factor[at]
+                self.counts.scale(at, factor[at])
+                risen[at] = True
             else:
                 self.changes.expect_fall(at)
+        return risen
 
     def refresh(
         self, slots: Ints, ringing: Ragged, signal: Ints, *, share: Floats, delay: Floats
@@ -243,13 +161,15 @@ class RingModel:
         for some in (~beneath, beneath) if beneath.any() else (np.ones(len(slots), dtype=bool),):
             if some.any():
                 part = slots[some]
-                self._refresh(part, self._now(part, ringing, signal), share[some], delay[some])
+                self._refresh(
+                    part, self.counts.ringing(part, ringing, signal), share[some], delay[some]
+                )
 
     def _refresh(self, slots: Ints, now: Array, share: Floats, delay: Floats) -> None:
-        self._bring(slots)
+        self.counts.bring(slots)
         ages = int(min(np.floor(self.timeout[slots]).max() + 1, AGES))
         # Without signals all phases are alike.
-        phases = PHASES if self.entered[slots].any() else 1
+        phases = PHASES if self.counts.entered[slots].any() else 1
         rising = self.changes.rising()
         if self.parent[slots[0]] < 0:
             answer, fail, move = self._hazards(slots, now, ages)
@@ -272,24 +192,11 @@ class RingModel:
             self.lands[slots, :, ages:] = 0.0
         self._reach = max(self._reach, ages)
 
-    def _now(self, slots: Ints, ringing: Ragged, signal: Ints) -> Array:
-        """Calls that ring now: (slots, phases, ages)."""
-        now = np.zeros((len(slots), PHASES, AGES), dtype=SHORT)
-        if not len(ringing.row):
-            return now
-        where = np.full(self.slots, -1)
-        where[slots] = np.arange(len(slots))
-        at = where[ringing.row]
-        mine = np.flatnonzero(at >= 0)
-        age = np.minimum(ringing.seconds[mine], AGES - 1).astype(np.int64)
-        np.add.at(now, (at[mine], PHASE_OF[signal[mine]], age), _ONE)
-        return now
-
     def _hazards(self, slots: Ints, now: Array, ages: int) -> tuple[Array, Array, Array]:
         """Per second of ringing up to `ages`: answers, failures, moves to a stronger phase (2 x).
         (slots, phases, ages); moves (slots, 2, phases, ages)."""
-        risk = smooth(self._at_risk(slots, now, ages))
-        answered = smooth(self.answered[slots, :, :ages])
+        risk = smooth(self.counts.at_risk(slots, now, ages))
+        answered = smooth(self.counts.answered[slots, :, :ages])
         prior, least = self._start.answer[:ages], self._start.weight
         expected = (risk * prior).sum((1, 2))
         total = answered.sum((1, 2))
@@ -303,8 +210,10 @@ class RingModel:
         answer = (answered + _BIN_WEIGHT * 0.25) / (
             risk + _BIN_WEIGHT * 0.25 / np.maximum(both[:, None, :], 1e-6)
         )
-        fail = (smooth(self.failed[slots, :, :ages]) + 0.5) / (risk + 0.5 / self._start.fail[:ages])
-        moved = self.moved[slots, :, :, :ages]
+        fail = (smooth(self.counts.failed[slots, :, :ages]) + 0.5) / (
+            risk + 0.5 / self._start.fail[:ages]
+        )
+        moved = self.counts.moved[slots, :, :, :ages]
         move: Array = smooth(moved) / (risk[:, None] + 2) if moved.any() else moved
         return answer * doubt[:, None, None], fail, move
 
@@ -312,8 +221,8 @@ class RingModel:
         """The same for cells: level and shape from their slot's, as far as they have seen little
         themselves."""
         of, least = self.parent[slots], self._cell_weight
-        risk = smooth(self._at_risk(slots, now, ages))
-        answered = smooth(self.answered[slots, :, :ages])
+        risk = smooth(self.counts.at_risk(slots, now, ages))
+        answered = smooth(self.counts.answered[slots, :, :ages])
         shape = self.rate[of, :, :ages] / self._doubt[of, None, None]
         expected = (risk * shape).sum((1, 2))
         total = answered.sum((1, 2))
@@ -323,14 +232,7 @@ class RingModel:
             risk + _BIN_WEIGHT * 0.25 / np.maximum(shape, 1e-6)
         )
         fail = np.maximum(self.fail[of, :, :ages], 1e-6)
-        fail = (smooth(self.failed[slots, :, :ages]) + 0.5) / (risk + 0.5 / fail)
-        move = self.move[of, :, :, :ages] * 2 + smooth(self.moved[slots, :, :, :ages])
+        fail = (smooth(self.counts.failed[slots, :, :ages]) + 0.5) / (risk + 0.5 / fail)
+        move = self.move[of, :, :, :ages] * 2 + smooth(self.counts.moved[slots, :, :, :ages])
         doubt = self._doubt[slots] = 1.0 + _DOUBT / np.sqrt(total + least)
         return answer * doubt[:, None, None], fail, move / (risk[:, None] + 2)
-
-    def _at_risk(self, slots: Ints, now: Array, ages: int) -> Array:
-        """Seconds spent ringing in each phase and bin. Who ended or stands in a bin spent half."""
-        # Who left a bin less who came into it there: one sum over later bins for both.
-        gone = self.left[slots] - self.entered[slots] + now
-        reached = np.cumsum(gone[..., ::-1], axis=-1)[..., ::-1] - gone / 2
-        return np.maximum(reached[..., :ages], 0)

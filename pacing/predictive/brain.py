@@ -9,9 +9,10 @@ import numpy as np
 from pacing.budget import Budget
 from pacing.decision import AHEAD, Forecast
 from pacing.learning.analysis import Analysis
+from pacing.learning.counts import PHASE_OF
 from pacing.learning.grid import AGES, MIDDLES
 from pacing.learning.pace import Pace
-from pacing.learning.ring import PHASE_OF, RingModel
+from pacing.learning.ring import RingModel
 from pacing.learning.service import ServiceModel
 from pacing.limits import room
 from pacing.predictive.choose import choose
@@ -101,7 +102,7 @@ class Brain:
         for first in range(0, len(seen.kind), size):  # in parts, so that the past fades
             part = slice(first, first + size)
             some = seen.part(part)
-            self.ring.forget(self._note(some))
+            self.ring.counts.forget(self._note(some))
             talk, wrap = _of(some, Kind.TALK_ENDED), _of(some, Kind.WRAP_ENDED)
             self.service.talk.note(some.slot[talk], some.seconds[talk])
             self.service.wrap.note(some.slot[wrap], some.seconds[wrap])
@@ -141,9 +142,9 @@ class Brain:
 
     def _note(self, seen: Seen) -> Floats:
         """Answers by place; those of a cell count for its slot too."""
-        answers = self.ring.note(seen)
+        answers = self.ring.counts.note(seen)
         if len(seen.cell):
-            answers += self.ring.note(seen.of_cells)
+            answers += self.ring.counts.note(seen.of_cells)
         return answers
 
     def _changes(self, answers: Floats, given: PacingInput) -> Flags:
@@ -161,7 +162,7 @@ class Brain:
             row, place = given.slot[given.ringing.row], given.ringing_places
             under_way = np.bincount(row, minlength=self._slots)
             under_way += np.bincount(place[place != row], minlength=self._slots)
-            self.ring.change(some, ratio[some], under_way[some].astype(np.float64))
+            self.ring.counts.change(some, ratio[some], under_way[some].astype(np.float64))
         return changed
 
     def _learn(self, given: PacingInput, seen: Seen) -> None:
@@ -171,9 +172,8 @@ class Brain:
         changed = self._changes(answers, given)
         changed[new] = True
         if (given.turn != 1.0).any():
-            self.ring.expect(slot, given.turn)
-            changed[slot[given.turn != 1.0]] = True
-        self.ring.forget(answers)
+            changed |= self.ring.expect(slot, given.turn)
+        self.ring.counts.forget(answers)
         talk, wrap = _of(seen, Kind.TALK_ENDED), _of(seen, Kind.WRAP_ENDED)
         talking = Ragged(slot[given.talking.row], given.talking.seconds)
         wrapping = Ragged(slot[given.wrapping.row], given.wrapping.seconds)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import numpy as np
 
 from pacing.learning.analysis import Analysis
+from pacing.learning.counts import PHASE_OF
 from pacing.learning.grid import AGES, HORIZONS, MIDDLES, PHASES
 from pacing.learning.landing import moments
 from pacing.learning.pace import Pace
-from pacing.learning.ring import PHASE_OF, RingModel
+from pacing.learning.ring import RingModel
 from pacing.learning.service import STAGES, TALK_BINS, ServiceModel
 from pacing.numbers import between
 from pacing.predictive.ragged import starts

@@ -229,7 +229,7 @@ def test_a_fall_that_was_expected_needs_less_evidence() -> None:
     for expected in (False, True):
         ring = RingModel()
         ring.grow(1)
-        ring.forget(ring.note(calls(900, 0.4)))
+        ring.counts.forget(ring.counts.note(calls(900, 0.4)))
         if expected:
             ring.expect(np.array([0]), np.array([0.6]))
         number = 0
