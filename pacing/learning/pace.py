@@ -36,12 +36,11 @@ class Pace:
         if not len(agent):
             return
         self._grow(int(agent.max()) + 1)
-        n = len(self.seen)
-        count = np.bincount(agent, minlength=n)
+        some, which = np.unique(agent, return_inverse=True)
+        count = np.bincount(which)
         keep = np.exp(-count / _MEMORY)
-        self.seen = self.seen * keep + count
-        self.expected = self.expected * keep + np.bincount(agent, weights=expected, minlength=n)
-        some = np.unique(agent)
+        self.seen[some] = self.seen[some] * keep + count
+        self.expected[some] = self.expected[some] * keep + np.bincount(which, weights=expected)
         self._class[some] = np.searchsorted(_BOUNDS, self.pace(some))
 
     def pace(self, agent: Ints) -> Floats:

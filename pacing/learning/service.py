@@ -171,9 +171,7 @@ class ServiceModel:
         self.wrap.refresh(slots, wrapping)
         talk, wrap, window = self.talk.rate[slots], self.wrap.rate[slots], self.window[slots]
         if self.classes > 1:
-            talk, wrap = (
-                np.kron(rate, _FASTER).reshape(-1, rate.shape[1]) for rate in (talk, wrap)
-            )
+            talk, wrap = ((r[:, None] * _FASTER).reshape(-1, r.shape[1]) for r in (talk, wrap))
             window = np.repeat(window, self.classes)
         self.busy[slots] = _busy(talk, wrap, window).reshape(-1, *self.busy.shape[1:])
 

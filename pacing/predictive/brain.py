@@ -231,6 +231,10 @@ class Brain:
             self.pace.look_around()
         slots = np.flatnonzero(own & (due | changed | (self.ring.changes.rising() > 1.35)))
         self._refresh_ring(slots, Ragged(row, seconds), signal)
+        if self._slots > _AT_ONCE and self._turn:
+            # Where classes of pace cost as many tables each, a part of a group each round.
+            part = np.arange(self._slots) + self._turn // turns
+            due = due & (part % self.service.classes == 0)
         self.service.refresh(np.flatnonzero(mine & due), talking, wrapping)
 
     def _refresh_ring(self, places: Ints, ringing: Ragged, signal: Ints) -> None:
