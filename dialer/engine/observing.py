@@ -66,8 +66,10 @@ class Observer:
 
     def cell_of(self, call: Call) -> int:
         """The cell of a call; calls found at reconciliation have none."""
-        list_id = call.lead.list_id if call.lead is not None else None
-        return self.cell(call.campaign_id, call.node, list_id=list_id, trunk=call.trunk)
+        if call.cell is None:
+            list_id = call.lead.list_id if call.lead is not None else None
+            call.cell = self.cell(call.campaign_id, call.node, list_id=list_id, trunk=call.trunk)
+        return call.cell
 
     def agent(self, agent_id: UUID | None) -> int:
         """An agent's number; less than 0 for nobody."""

@@ -172,7 +172,7 @@ def test_the_weight_is_one_over_the_spread_between_parts(variance: float, seed: 
 
 
 def test_parts_that_are_alike_lean_much_and_nothing_says_nothing() -> None:
-    expected = np.full(300, 80.0)
+    expected = np.full(400, 8.0)
     seen = np.random.default_rng(4).poisson(expected).astype(np.float64)
     assert weight(seen, expected, usual=8.0, parts=4.0) == 60.0
     assert weight(np.zeros(0), np.zeros(0), usual=8.0, parts=4.0) == 8.0
@@ -208,7 +208,7 @@ def test_a_new_campaign_starts_from_its_site_and_still_errs_to_the_safe_side() -
         share_now(learnt(*others, site=site), slot=np.array([6])) for site in (False, True)
     )
     assert alone > 0.35
-    assert 0.1 < among < 0.25
+    assert 0.15 < among < 0.28
 
 
 # -- hours
