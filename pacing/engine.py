@@ -64,7 +64,10 @@ def pace(given: PacingInput, plan: Plan | None = None) -> Decision:
     cancel: Flags = np.zeros(len(given.ringing.row), dtype=np.bool_)
     if plan is not None:
         ahead = (mode == Mode.PREDICTIVE) & ~plan.frozen
-        wanted = np.where(ahead, np.maximum(plan.calls, wanted), wanted)  # one each is no risk
+        least = wanted  # one each is no risk, when nobody else counts on the same agents
+        if plan.joint is not None:
+            least = plan.joint.onto(wanted, np.zeros_like(plan.joint.calls))
+        wanted = np.where(ahead, np.maximum(plan.calls, least), wanted)
         binding[(mode == Mode.PREDICTIVE) & plan.frozen] = Binding.BUDGET
         binding[ahead] = np.where(plan.agents[ahead] > 0, Binding.RISK, Binding.NO_AGENTS)
         cancel = plan.cancel & (mode == Mode.PREDICTIVE)[given.ringing.row]

@@ -15,7 +15,9 @@ from pacing.learning.service import ServiceModel
 from pacing.limits import room
 from pacing.predictive.choose import Choice, choose
 from pacing.predictive.giving_up import give_up
+from pacing.predictive.joint import Joint, choose_jointly
 from pacing.predictive.outlook import Outlook
+from pacing.predictive.pools import Pooling, Pools, agents_of
 from pacing.predictive.sane import sane, sane_seen
 from pacing.seen import Kind, Seen
 from pacing.state import Flags, Floats, Ints, Mode, PacingInput, Ragged
@@ -24,6 +26,7 @@ _PART = 200  # events learnt at once from the past
 _TURNS = 10  # decisions after which a slot's tables are computed anew
 _FIRST_TURNS, _SOONER = 300, 4  # ... while little is known
 _AT_ONCE = 40  # slots
+_SLOW_CYCLE = 600.0  # s from one answer to the next of an agent, at most
 _SOON = int(np.searchsorted(MIDDLES, AHEAD)) - 1
 
 
@@ -36,6 +39,7 @@ class Plan:
     frozen: Flags
     agents: Ints
     forecast: Forecast
+    joint: Joint | None = None  # rows that share agents
 
 
 class Brain:
@@ -44,6 +48,7 @@ class Brain:
     def __init__(self) -> None:
         self.ring, self.service = RingModel(), ServiceModel()
         self.analysis, self.budget = Analysis(), Budget()
+        self._pooling = Pooling()
         self._turn, self._slots = 0, 0
         self._before: tuple[Ints, Ints, Ints] | None = None  # slot, phase, age of ringing calls
         self._risk = np.zeros(0)  # abandoned calls expected of what is under way, by slot
@@ -58,26 +63,50 @@ class Brain:
         """Learn what was seen, then decide for all rows (those that are not predictive too)."""
         given, seen = sane(given), sane_seen(seen)
         self._grow(int(max(given.slot.max(initial=-1), seen.slot.max(initial=-1))) + 1)
-        self._learn(given, seen)
+        pools = self._pooling.find(given.sharing)
+        self._learn(given, seen, pools)
         ahead = Outlook(given, self.ring, self.service, self.analysis)
         answers = ahead.answers[:, 0, -1] + given.leads * ahead.fresh[:, 0, -1]
         allowance = self.budget.allow(given, self._risk[given.slot], answers)
         predictive = given.mode == Mode.PREDICTIVE
         can = np.minimum(given.leads, room(given.trunks, given.rows)[1].astype(np.int64))
         most = np.where(predictive & ~allowance.frozen, can, 0)
-        choice = choose(ahead, allowance.theta, most)
-        cancel = give_up(given, ahead, choice.tight, allowance.theta)
+        joint = None
+        if pools is not None:
+            joint = choose_jointly(
+                ahead, given, pools, theta=allowance.theta, most=most,
+                pace=self.budget.pace[given.slot], may=predictive & ~allowance.frozen,
+            )  # fmt: skip
+        alone = most if joint is None else joint.others(most)
+        choice = choose(ahead, allowance.theta, alone)
+        theta, agents, free = allowance.theta, ahead.agents, ahead.agents - ahead.busy[:, 0, _SOON]
+        if joint is not None:
+            choice = Choice(
+                calls=joint.onto(choice.calls, joint.calls),
+                price=joint.onto(choice.price, joint.price),
+                tight=joint.onto(choice.tight, joint.tight),
+            )
+            theta = joint.onto(theta, joint.theta)
+            agents = joint.onto(agents, joint.agents.astype(np.int64))
+            free = joint.onto(free, joint.agents - joint.busy[:, _SOON])
+        cancel = give_up(given, ahead, choice.tight, theta)
         self._risk[given.slot] = _risk(ahead, choice)
         soon = ahead.answers[:, 0, 0] * min(given.tick, MIDDLES[2]) / MIDDLES[0]
-        self._due[:, given.slot] = soon, soon * choice.tight[:, 0]
+        risk = soon * choice.tight[:, 0]
+        if joint is not None:
+            # Who may not go as far as they could learns nothing from risking too little.
+            held = joint.onto(np.zeros(given.rows, dtype=np.bool_), joint.held)
+            spare = risk / np.maximum(allowance.goal, 1e-6)
+            soon = np.where(held, np.minimum(soon, spare), soon)
+        self._due[:, given.slot] = soon, risk
         self._turn += 1
         return Plan(
-            calls=choice.calls, cancel=cancel, frozen=allowance.frozen, agents=ahead.agents,
+            calls=choice.calls, cancel=cancel, frozen=allowance.frozen, agents=agents, joint=joint,
             forecast=Forecast(
-                theta=allowance.theta, price=choice.price, goal=allowance.goal,
+                theta=theta, price=choice.price, goal=allowance.goal,
                 budget_left=allowance.left,
                 answers=ahead.answers[:, 0, _SOON] + ahead.sure,
-                free=ahead.agents - ahead.busy[:, 0, _SOON],
+                free=free,
                 answer_share=ahead.fresh[:, 0, -1],
             ),
         )  # fmt: skip
@@ -116,7 +145,7 @@ class Brain:
         self._due = np.hstack([self._due, np.zeros((2, need - self._slots))])
         self._slots = need
 
-    def _learn(self, given: PacingInput, seen: Seen) -> None:
+    def _learn(self, given: PacingInput, seen: Seen, pools: Pools | None) -> None:
         slots, slot = self._slots, given.slot
         answers = self.ring.note(seen)
         due = np.zeros(slots)
@@ -140,7 +169,14 @@ class Brain:
         live = _count(seen, Kind.CONNECTED, slots) + abandoned
         agents = np.bincount(given.talking.row, minlength=given.rows) + given.agents_free
         agents = agents + np.bincount(given.wrapping.row, minlength=given.rows)
+        fair = np.zeros(given.rows)
+        if pools is not None:
+            fair[pools.rows] = pools.fair(agents_of(given.sharing))
+            agents = np.where(fair > 0, np.rint(fair).astype(np.int64), agents)
         self.budget.note(slot, live[slot], abandoned[slot], agents, given.tick, self._due[:, slot])
+        # Who shares agents and got none of late may still have its part of them.
+        least = np.where(given.leads > 0, fair, 0.0) / _SLOW_CYCLE
+        self.budget.pace[slot] = np.maximum(self.budget.pace[slot], least)
         self.ring.timeout[slot] = given.ring_timeout
         self.service.window[slot] = given.connect_window
         ringing = Ragged(slot[given.ringing.row], given.ringing.seconds)

@@ -31,6 +31,7 @@ def sane(given: PacingInput) -> PacingInput:
         ringing_signal=np.clip(given.ringing_signal, 0, 3)
         if len(given.ringing_signal) == len(given.ringing.row)
         else np.zeros(len(given.ringing.row), dtype=np.int64),
+        sharing=replace(given.sharing, free=_count(given.sharing.free)),
         tick=float(np.clip(np.nan_to_num(given.tick, nan=1.0, posinf=60.0), 0.01, 60.0)),
     )
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from pacing.simulator.sharing import Groups
 from pacing.simulator.world import World
-from pacing.state import Ints, Mode, PacingInput, Ragged, Trunks, Windows
+from pacing.state import Ints, Mode, PacingInput, Ragged, Sharing, Trunks, Windows
 
 
 class View:
@@ -25,6 +26,7 @@ class View:
         self._timeout = np.tile([c.timeout for c in scenario.campaigns], world.runs)
         self._row = np.arange(n)
         self._trunk = self._row // world.per_run
+        self._groups = Groups(world) if world.per_run > 1 else None
 
     def now(self) -> tuple[PacingInput, Ints]:
         """The input, and the places of its ringing calls, for `World.act`."""
@@ -40,13 +42,11 @@ class View:
         waiting = np.array(world.floor.waiting, dtype=np.int64)
         analysis = calls.analysing
         analysing = np.bincount(calls.row[analysis], minlength=n)
-        if world.per_run == 1:
+        if self._groups is None:
             free = np.array([len(queue) for queue in world.floor.free], dtype=np.int64)
-            talks = busy
         else:
             free = _lent(world, flight + analysing + waiting, dialing.leads)
-            talks = busy
-        lines = flight + analysing + waiting + talks
+        lines = flight + analysing + waiting + busy
         live, abandoned = world.tally.window(time)
         left = np.inf if scenario.endless else max(scenario.end - time, 0.0)
         given = PacingInput(
@@ -89,6 +89,7 @@ class View:
             ring_timeout=self._timeout,
             cancel_after=dialing.cancel_after,
             tick=scenario.tick,
+            sharing=self._groups.now(talking, wrapping) if self._groups is not None else Sharing(),
         )
         return given, ringing
 

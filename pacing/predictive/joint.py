@@ -1,0 +1,148 @@
+"""New calls of rows that share agents, chosen together.
+
+A call is worth placing while what it costs is paid: its answer may rob people of any row of the
+pool of an agent, each at the price 1 / theta of the row that bears it. So a row may go as far as
+the mean of the thetas of those it robs, harmonic and weighted by their answers: a row that can
+afford little holds the others back by as much as they would cost it, and no more. The next call
+goes to the row that is furthest behind: whose conversations and expected answers are fewest for
+the agents who may serve it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pacing.predictive.choose import price, worst_later
+from pacing.predictive.crowd import SharedCrowd
+from pacing.predictive.outlook import Outlook
+from pacing.predictive.pools import Pools, agents_of
+from pacing.predictive.ragged import starts
+from pacing.state import Flags, Floats, Ints, PacingInput
+
+T = TypeVar("T", bound=np.generic)
+
+_MOST = 1024  # new calls a row may be given in one decision
+_CHUNK = 8  # at most one in so many of a pool's new calls is placed without looking again
+_LEAST_THETA = 1e-6
+_HELD = 0.8  # of its own theta: a row that may not go so far is held back by others
+
+
+@dataclass(frozen=True, slots=True)
+class Joint:
+    """Per row of `rows`, except `tight`."""
+
+    rows: Ints  # that share agents
+    planned: Flags  # ... and were decided here
+    calls: Ints
+    price: Floats  # of the first call that was not placed
+    theta: Floats  # what it may cost, with what the others can afford
+    held: Flags  # others hold it back
+    tight: Floats  # (rows, horizons): P(whoever answers then meets nobody), calls under way only
+    agents: Floats  # who may serve it
+    shared: Floats  # ... and another row of the pool too
+    busy: Floats  # (rows, horizons): of these, still busy then
+    free: Floats  # of these, free now
+
+    def others(self, most: Ints) -> Ints:
+        """`most` of all rows, nothing for those decided here."""
+        left = most.copy()
+        left[self.rows[self.planned]] = 0
+        return left
+
+    def onto(self, whole: NDArray[T], part: NDArray[T]) -> NDArray[T]:
+        """`whole` (of all rows) with `part` (of `rows`) for those decided here."""
+        values = whole.copy()
+        values[self.rows[self.planned]] = part[self.planned]
+        return values
+
+
+def choose_jointly(
+    look: Outlook, given: PacingInput, pools: Pools, *, theta: Floats, most: Ints, pace: Floats,
+    may: Flags,
+) -> Joint:  # fmt: skip
+    """`theta`, `most`, `pace` (live answers per second), `may` (plans ahead) are of all rows."""
+    rows, sharing = pools.rows, given.sharing
+    joint = may[rows]
+    agents = agents_of(sharing)
+    crowd = SharedCrowd(look, given, pools, agents, joint=joint)
+    mine = pools.of_rows(agents)
+    lands = look.landing[rows]
+    tight = crowd.tight()
+    cost = _cost(crowd, tight, lands)
+    active = joint & ((most[rows] > 0) | (look.answers[rows, 0, -1] + look.sure[rows] > 0))
+    paid = _paid(crowd, theta[rows], np.where(active, pace[rows], 0.0))
+    able = np.where(joint & (mine > 0), np.clip(most[rows], 0, _MOST), 0)
+    working = np.bincount(look.agent_row, minlength=given.rows)[rows]
+    load = working + look.answers[rows, 0, -1] + look.sure[rows]
+    gain = np.maximum(look.fresh[rows, 0, -1], 1e-6)
+    calls, cost = _fill(
+        crowd, cost, lands, theta=paid, most=able, load=load, gain=gain, agents=np.maximum(mine, 1)
+    )
+    links = np.bincount(sharing.group, minlength=len(agents))
+    return Joint(
+        rows=rows, planned=joint, calls=calls, price=cost, theta=paid,
+        held=joint & (paid < _HELD * theta[rows]), tight=crowd.by_row(tight), agents=mine,
+        shared=pools.of_rows(agents * (links > 1)), busy=crowd.busy[pools.own],
+        free=pools.of_rows(sharing.free.astype(np.float64)),
+    )  # fmt: skip
+
+
+def _cost(crowd: SharedCrowd, tight: Floats, lands: Floats) -> Floats:
+    """Abandoned calls, of any row, that one more answer of each row would cause."""
+    # The worst moment of each view first: it is another person there who loses the agent.
+    return price(crowd.by_row(worst_later(tight)), lands)
+
+
+def _paid(crowd: SharedCrowd, theta: Floats, pace: Floats) -> Floats:
+    """What a call of each row may cost, when everybody it robs is paid for at their own price."""
+    pools = crowd.pools
+    # The rows that land where a row's own agents are, by the answers that they bring there.
+    answers = pace[pools.pair_at] * crowd.weight
+    prices = answers / np.maximum(theta, _LEAST_THETA)[pools.pair_at]
+    total, priced = (
+        np.bincount(pools.pair_view, weights=values, minlength=pools.views)[pools.own]
+        for values in (answers, prices)
+    )
+    mean: Floats = np.divide(total, priced, out=theta.copy(), where=priced > 0)
+    return mean
+
+
+def _fill(
+    crowd: SharedCrowd, cost: Floats, lands: Floats, *, theta: Floats, most: Ints, load: Floats,
+    gain: Floats, agents: Floats,
+) -> tuple[Ints, Floats]:  # fmt: skip
+    """Calls and the price of the next one, per row: every pool at once, one or some calls in each
+    turn, to the row furthest behind of those whose next call is paid."""
+    pool = crowd.pools.pool
+    begin = starts(pool)
+    calls, placed = np.zeros((2, len(pool)), dtype=np.int64)
+    size = np.ones(len(begin), dtype=np.int64)
+    growing = ~np.logical_or.reduceat(crowd.single, begin)
+    open_ = (cost <= theta) & (most > 0)
+    while open_.any():
+        behind = np.where(open_, (load + gain * calls) / agents, np.inf)
+        least = np.minimum.reduceat(behind, begin)
+        first = np.flatnonzero(open_ & (behind == least[pool]))
+        first = first[starts(pool[first])]
+        which = pool[first]
+        chunk = np.minimum(size[which], most[first] - calls[first])
+        if (chunk > 1).any():
+            # Is the last of them still paid? If not, fewer, and no more of such leaps.
+            ahead = np.zeros_like(calls)
+            ahead[first] = chunk - 1
+            fits = _cost(crowd, crowd.tight(ahead), lands)[first] <= theta[first]
+            growing[which[~fits]] = False
+            chunk = np.where(fits, chunk, 1)
+        placed[:] = 0
+        placed[first] = chunk
+        calls += placed
+        crowd.add(placed)
+        total = np.add.reduceat(calls, begin)
+        size = np.where(growing, np.clip(total // _CHUNK, 1, 2 * size), 1)
+        cost = _cost(crowd, crowd.tight(), lands)
+        open_ &= (cost <= theta) & (calls < most)
+    return calls, cost
