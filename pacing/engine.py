@@ -50,6 +50,8 @@ def pace(given: PacingInput, plan: Plan | None = None) -> Decision:
     if not np.isin(mode, np.array(list(Mode))).all():
         raise ValueError(f"expected modes {[m.name for m in Mode]}, got {mode.tolist()}")
     free = np.maximum(given.agents_free, 0)
+    if plan is not None and plan.joint is not None:
+        free = plan.joint.one_each(free)
     flight = np.maximum(given.in_flight, 0) + np.maximum(given.analysing, 0)
     flight = flight + np.maximum(given.waiting, 0)
     assisted = (mode == Mode.PREVIEW) | (mode == Mode.MANUAL)
@@ -64,10 +66,7 @@ def pace(given: PacingInput, plan: Plan | None = None) -> Decision:
     cancel: Flags = np.zeros(len(given.ringing.row), dtype=np.bool_)
     if plan is not None:
         ahead = (mode == Mode.PREDICTIVE) & ~plan.frozen
-        least = wanted  # one each is no risk, when nobody else counts on the same agents
-        if plan.joint is not None:
-            least = plan.joint.onto(wanted, np.zeros_like(plan.joint.calls))
-        wanted = np.where(ahead, np.maximum(plan.calls, least), wanted)
+        wanted = np.where(ahead, np.maximum(plan.calls, wanted), wanted)  # one each is no risk
         binding[(mode == Mode.PREDICTIVE) & plan.frozen] = Binding.BUDGET
         binding[ahead] = np.where(plan.agents[ahead] > 0, Binding.RISK, Binding.NO_AGENTS)
         cancel = plan.cancel & (mode == Mode.PREDICTIVE)[given.ringing.row]

@@ -75,7 +75,7 @@ class Brain:
         if pools is not None:
             joint = choose_jointly(
                 ahead, given, pools, theta=allowance.theta, most=most,
-                pace=self.budget.pace[given.slot], may=predictive & ~allowance.frozen,
+                frozen=allowance.frozen,
             )  # fmt: skip
         alone = most if joint is None else joint.others(most)
         choice = choose(ahead, allowance.theta, alone)

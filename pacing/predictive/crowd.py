@@ -24,23 +24,19 @@ def powers(moments: Floats) -> Floats:
 
 class SharedCrowd:
     """All views at once, with calls added row by row. `joint`: which of `pools.rows` plan ahead;
-    the others keep the agents who are lent to them, whatever comes of their calls."""
+    the others keep some agents, whatever comes of their calls."""
 
     def __init__(
-        self, look: Outlook, given: PacingInput, pools: Pools, agents: Floats, *, joint: Flags
-    ) -> None:
-        """`agents`: free and busy ones of each group."""
+        self, look: Outlook, given: PacingInput, pools: Pools, agents: Floats, *, joint: Flags,
+        there: Ints, kept: Ints,
+    ) -> None:  # fmt: skip
+        """`agents`: free and busy ones of each group; `there`: calls under way and persons who
+        wait, `kept`: agents kept for the rows that are not joint, both by `pools.rows`."""
         rows, sharing = pools.rows, given.sharing
         self.pools = pools
         self.weight = pools.weights(agents)
         self.agents = pools.of_views(agents)
         self._spread = self.weight[:, None] ** np.arange(1, 4)  # w, w^2, w^3
-        flight = look.under_way[rows] + np.bincount(
-            given.analysing_since.row, minlength=given.rows
-        )[rows]  # fmt: skip
-        there = flight + given.waiting[rows]
-        kept = np.minimum(np.maximum(given.agents_free[rows], given.waiting[rows]),
-                          there + given.leads[rows])  # fmt: skip
         certain = np.where(joint, look.sure[rows], kept).astype(np.float64)
         ringing = powers(look.answers[rows]) * joint[:, None, None]
         busy = powers(look.busy_of(np.concatenate([sharing.talking, sharing.wrapping]),

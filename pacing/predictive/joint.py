@@ -21,7 +21,7 @@ from pacing.predictive.crowd import SharedCrowd
 from pacing.predictive.outlook import Outlook
 from pacing.predictive.pools import Pools, agents_of
 from pacing.predictive.ragged import starts
-from pacing.state import Flags, Floats, Ints, PacingInput
+from pacing.state import Flags, Floats, Ints, Mode, PacingInput
 
 T = TypeVar("T", bound=np.generic)
 
@@ -46,12 +46,19 @@ class Joint:
     shared: Floats  # ... and another row of the pool too
     busy: Floats  # (rows, horizons): of these, still busy then
     free: Floats  # of these, free now
+    own: Ints  # free agents for calls one by one: of those lent or due to it; 0 where planned
 
     def others(self, most: Ints) -> Ints:
         """`most` of all rows, nothing for those decided here."""
         left = most.copy()
         left[self.rows[self.planned]] = 0
         return left
+
+    def one_each(self, free: Ints) -> Ints:
+        """`free` agents of all rows, those whom a row may call for one by one."""
+        values = free.copy()
+        values[self.rows] = self.own
+        return values
 
     def onto(self, whole: NDArray[T], part: NDArray[T]) -> NDArray[T]:
         """`whole` (of all rows) with `part` (of `rows`) for those decided here."""
@@ -61,23 +68,33 @@ class Joint:
 
 
 def choose_jointly(
-    look: Outlook, given: PacingInput, pools: Pools, *, theta: Floats, most: Ints, pace: Floats,
-    may: Flags,
+    look: Outlook, given: PacingInput, pools: Pools, *, theta: Floats, most: Ints, frozen: Flags,
 ) -> Joint:  # fmt: skip
-    """`theta`, `most`, `pace` (live answers per second), `may` (plans ahead) are of all rows."""
+    """`theta`, `most` and `frozen` are of all rows."""
     rows, sharing = pools.rows, given.sharing
-    joint = may[rows]
+    predictive = given.mode[rows] == Mode.PREDICTIVE
+    joint = predictive & ~frozen[rows]
     agents = agents_of(sharing)
-    crowd = SharedCrowd(look, given, pools, agents, joint=joint)
-    mine = pools.of_rows(agents)
+    mine, free = pools.of_rows(agents), pools.of_rows(sharing.free.astype(np.float64))
+    coming = look.answers[rows, 0, -1] + look.sure[rows]
+    ringing = look.under_way + np.bincount(given.analysing_since.row, minlength=given.rows)
+    there = ringing[rows] + look.sure[rows]
+    # Who plans ahead is given no agent of their own; who does not keeps those who are lent, and who
+    # may not for a while a fair part of those who are free: lending would pass by them.
+    lent = given.agents_free[rows]
+    fair = np.floor(free * pools.fair(agents) / np.maximum(mine, 1) + 0.5).astype(np.int64)
+    plain = np.bincount(pools.pool, weights=np.where(predictive, 0, lent))[pools.pool] > 0
+    own = np.where(joint, 0, np.where(predictive & ~plain, fair, lent))
+    kept = np.maximum(own, np.ceil(np.where(predictive, coming, look.sure[rows])).astype(np.int64))
+    kept = np.minimum(kept, there + given.leads[rows])
+    crowd = SharedCrowd(look, given, pools, agents, joint=joint, there=there, kept=kept)
     lands = look.landing[rows]
     tight = crowd.tight()
     cost = _cost(crowd, tight, lands)
-    active = joint & ((most[rows] > 0) | (look.answers[rows, 0, -1] + look.sure[rows] > 0))
-    paid = _paid(crowd, theta[rows], np.where(active, pace[rows], 0.0))
+    paid = _paid(crowd, theta[rows], coming * joint)
     able = np.where(joint & (mine > 0), np.clip(most[rows], 0, _MOST), 0)
     working = np.bincount(look.agent_row, minlength=given.rows)[rows]
-    load = working + look.answers[rows, 0, -1] + look.sure[rows]
+    load = working + coming
     gain = np.maximum(look.fresh[rows, 0, -1], 1e-6)
     calls, cost = _fill(
         crowd, cost, lands, theta=paid, most=able, load=load, gain=gain, agents=np.maximum(mine, 1)
@@ -87,7 +104,7 @@ def choose_jointly(
         rows=rows, planned=joint, calls=calls, price=cost, theta=paid,
         held=joint & (paid < _HELD * theta[rows]), tight=crowd.by_row(tight), agents=mine,
         shared=pools.of_rows(agents * (links > 1)), busy=crowd.busy[pools.own],
-        free=pools.of_rows(sharing.free.astype(np.float64)),
+        free=free, own=own,
     )  # fmt: skip
 
 
@@ -97,17 +114,17 @@ def _cost(crowd: SharedCrowd, tight: Floats, lands: Floats) -> Floats:
     return price(crowd.by_row(worst_later(tight)), lands)
 
 
-def _paid(crowd: SharedCrowd, theta: Floats, pace: Floats) -> Floats:
-    """What a call of each row may cost, when everybody it robs is paid for at their own price."""
+def _paid(crowd: SharedCrowd, theta: Floats, answers: Floats) -> Floats:
+    """What a call of each row may cost, when everybody it robs is paid for at their own price: it
+    is the person called, or one of the `answers` (by row) that are expected."""
     pools = crowd.pools
-    # The rows that land where a row's own agents are, by the answers that they bring there.
-    answers = pace[pools.pair_at] * crowd.weight
-    prices = answers / np.maximum(theta, _LEAST_THETA)[pools.pair_at]
-    total, priced = (
+    there = answers[pools.pair_at] * crowd.weight
+    each = 1.0 / np.maximum(theta, _LEAST_THETA)
+    count, prices = (
         np.bincount(pools.pair_view, weights=values, minlength=pools.views)[pools.own]
-        for values in (answers, prices)
+        for values in (there, there * each[pools.pair_at])
     )
-    mean: Floats = np.divide(total, priced, out=theta.copy(), where=priced > 0)
+    mean: Floats = (1.0 + count) / (each + prices)
     return mean
 
 
