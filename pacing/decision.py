@@ -51,6 +51,17 @@ AHEAD = 10.0  # s
 
 
 @dataclass(frozen=True, slots=True)
+class Shared:
+    """Who serves a row that shares agents and was decided with the others, per row; 0 for rows
+    that stand alone."""
+
+    agents: Ints  # who may serve it
+    several: Ints  # ... and other rows too
+    free: Ints  # of `agents`, free now
+    others: Ints  # rows that were decided with it
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """One row's decision in full."""
 
@@ -72,6 +83,9 @@ class Explanation:
     expected_answers: float | None = None
     expected_free: float | None = None
     answer_share: float | None = None
+    agents: int | None = None  # these three: see `Shared`; None: decided alone
+    several: int | None = None
+    others: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,19 +98,23 @@ class Decision:
     wanted: Ints  # before lines, rate and leads
     inputs: PacingInput
     forecast: Forecast | None = None
+    shared: Shared | None = None
 
     def explain(self, row: int) -> Explanation:
         """Why this many, in fields and in a sentence."""
         given = self.inputs
         binding = Binding(int(self.binding[row]))
         calls, free = int(self.calls[row]), int(given.agents_free[row])
+        shared = self._shared(row)
+        if self.shared is not None and shared:
+            free = int(self.shared.free[row])
         live = int(given.live_answers[row])
         rate = int(given.abandoned[row]) / live if live else 0.0
         ahead = self._forecast(row)
         sentence = (
             f"{calls} call{'s' if calls != 1 else ''} for {free} free agent"
-            f"{'s' if free != 1 else ''} ({int(given.in_flight[row])} under way): "
-            f"{_told(binding, ahead)}"
+            f"{'s' if free != 1 else ''} ({int(given.in_flight[row])} under way"
+            f"{_with(shared)}): {_told(binding, ahead)}"
         )
         return Explanation(
             calls=calls,
@@ -111,7 +129,19 @@ class Decision:
             target_abandon=float(given.target_abandon[row]),
             sentence=sentence,
             **ahead,
+            **shared,
         )
+
+    def _shared(self, row: int) -> dict[str, int]:
+        """Who serves the row, by the names of `Explanation`; empty where it was decided alone."""
+        shared = self.shared
+        if shared is None or not shared.others[row]:
+            return {}
+        return {
+            "agents": int(shared.agents[row]),
+            "several": int(shared.several[row]),
+            "others": int(shared.others[row]),
+        }
 
     def _forecast(self, row: int) -> dict[str, float]:
         """The forecast of a predictive row by the names of `Explanation`; empty for others."""
@@ -127,6 +157,15 @@ class Decision:
             "expected_free": float(ahead.free[row]),
             "answer_share": float(ahead.answer_share[row]),
         }
+
+
+def _with(shared: dict[str, int]) -> str:
+    if not shared:
+        return ""
+    return (
+        f"; {shared['several']} of {shared['agents']} agents serve other campaigns too, "
+        f"{shared['others']} decided together with this one"
+    )
 
 
 def _told(binding: Binding, ahead: dict[str, float]) -> str:

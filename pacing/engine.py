@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from pacing.decision import Binding, Decision
+from pacing.decision import Binding, Decision, Shared
 from pacing.limits import within_trunks
 from pacing.predictive.brain import Brain, Plan
+from pacing.predictive.joint import Joint
 from pacing.seen import Seen
 from pacing.state import Flags, Floats, Mode, PacingInput
 
@@ -76,7 +77,20 @@ def pace(given: PacingInput, plan: Plan | None = None) -> Decision:
     return Decision(
         calls=calls, cancel=cancel, binding=binding, wanted=wanted, inputs=given,
         forecast=plan.forecast if plan is not None else None,
+        shared=_shared(given.rows, plan.joint) if plan is not None else None,
     )  # fmt: skip
+
+
+def _shared(rows: int, joint: Joint | None) -> Shared | None:
+    if joint is None:
+        return None
+    zero = np.zeros(rows, dtype=np.int64)
+    return Shared(
+        *(
+            joint.onto(zero, values.astype(np.int64))
+            for values in (joint.agents, joint.shared, joint.free, joint.others)
+        )
+    )
 
 
 def over_budget(given: PacingInput) -> Flags:

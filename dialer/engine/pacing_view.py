@@ -20,6 +20,7 @@ from dialer.engine.budgets import Centre, give_up_after, windows
 from dialer.engine.calls import CallDesk
 from dialer.engine.lines import Lines
 from dialer.engine.observing import SIGNALS, Observer
+from dialer.engine.skills import Skills
 from dialer.engine.state import Agent, Call, Campaign
 from pacing.state import Mode, PacingInput, Ragged, Trunks
 
@@ -140,16 +141,19 @@ def pacing_view(
     at: datetime,
 ) -> View:
     """Arrays for the pacing engine. `homes`: see `lend`; an agent in a call counts where the call
-    is. `tick`: s since the last decision; `now`: monotonic, `at`: the calendar's time."""
+    is, and comes back to all the rows they serve. `tick`: s since the last decision; `now`:
+    monotonic, `at`: the calendar's time."""
     index = {(row.campaign.id, row.node): i for i, row in enumerate(rows)}
-    n = len(rows)
+    n, skills = len(rows), Skills([(row.campaign.id, row.node) for row in rows])
     free, busy = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
     talking: list[tuple[int, float]] = []
     wrapping: list[tuple[int, float]] = []
+    serve: tuple[list[tuple[int, ...]], ...] = ([], [], [])  # who is free, talks, wraps up
     for agent in desk.agents.values():
         if agent.available:
             if (home := homes.get(agent.id)) is not None:
                 free[home] += 1
+                serve[0].append(skills.of(agent))
             continue
         i = _busy_at(agent, rows, index)
         if i is None:
@@ -157,9 +161,9 @@ def pacing_view(
         if agent.call is not None or agent.state is AgentState.WRAP_UP:
             busy[i] += 1
             if agent.pending is None:  # who leaves after this call takes no other one
-                (wrapping if agent.state is AgentState.WRAP_UP else talking).append(
-                    (i, now - agent.since)
-                )
+                wraps = agent.state is AgentState.WRAP_UP
+                (wrapping if wraps else talking).append((i, now - agent.since))
+                serve[1 + wraps].append(skills.of(agent))
     states: Counter[tuple[int, str]] = Counter()
     ringing: list[tuple[int, float, Call]] = []
     analysing: list[tuple[int, float]] = []
@@ -208,6 +212,7 @@ def pacing_view(
         ring_timeout=per_row([s.ring_timeout for s in settings], np.float64),
         cancel_after=per_row([give_up_after(s) for s in settings], np.float64),
         tick=tick,
+        sharing=skills.sharing(*serve),
     )
     return View(given, [call for _, _, call in ringing])
 

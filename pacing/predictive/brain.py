@@ -77,19 +77,22 @@ class Brain:
                 ahead, given, pools, theta=allowance.theta, most=most,
                 frozen=allowance.frozen,
             )  # fmt: skip
-        alone = most if joint is None else joint.others(most)
+        alone = most if joint is None else joint.rest(most)
         choice = choose(ahead, allowance.theta, alone)
         theta, agents, free = allowance.theta, ahead.agents, ahead.agents - ahead.busy[:, 0, _SOON]
         if joint is not None:
             choice = Choice(
                 calls=joint.onto(choice.calls, joint.calls),
                 price=joint.onto(choice.price, joint.price),
-                tight=joint.onto(choice.tight, joint.tight),
+                tight=choice.tight,
             )
+            choice.tight[joint.rows] = joint.tight
             theta = joint.onto(theta, joint.theta)
             agents = joint.onto(agents, joint.agents.astype(np.int64))
             free = joint.onto(free, joint.agents - joint.busy[:, _SOON])
         cancel = give_up(given, ahead, choice.tight, theta)
+        if joint is not None:
+            cancel &= ~joint.keeps(given.ringing.row)
         self._risk[given.slot] = _risk(ahead, choice)
         soon = ahead.answers[:, 0, 0] * min(given.tick, MIDDLES[2]) / MIDDLES[0]
         risk = soon * choice.tight[:, 0]

@@ -1,11 +1,11 @@
 """New calls of rows that share agents, chosen together.
 
 A call is worth placing while what it costs is paid: its answer may rob people of any row of the
-pool of an agent, each at the price 1 / theta of the row that bears it. So a row may go as far as
-the mean of the thetas of those it robs, harmonic and weighted by their answers: a row that can
-afford little holds the others back by as much as they would cost it, and no more. The next call
-goes to the row that is furthest behind: whose conversations and expected answers are fewest for
-the agents who may serve it.
+pool of an agent. Whoever finds no agent in a view is of a row whose agents are all there, and which
+row's that will be is chance: so what a view may cost is the least that such a row can pay. A row
+that can pay far less than the others would hold all of them back: it is taken for a frozen one,
+which keeps agents and calls for them one by one. The next call goes to the row that is furthest
+behind: whose conversations and expected answers are fewest for the agents who may serve it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacing.predictive.choose import price, worst_later
-from pacing.predictive.crowd import SharedCrowd
+from pacing.predictive.pooled import SharedCrowd
 from pacing.predictive.outlook import Outlook
 from pacing.predictive.pools import Pools, agents_of
 from pacing.predictive.ragged import starts
@@ -28,6 +28,8 @@ T = TypeVar("T", bound=np.generic)
 _MOST = 1024  # new calls a row may be given in one decision
 _CHUNK = 8  # at most one in so many of a pool's new calls is placed without looking again
 _LEAST_THETA = 1e-6
+_STAKE = 0.05  # answers expected
+_POOR = 0.15  # of the largest theta of the pool
 _HELD = 0.8  # of its own theta: a row that may not go so far is held back by others
 
 
@@ -46,13 +48,18 @@ class Joint:
     shared: Floats  # ... and another row of the pool too
     busy: Floats  # (rows, horizons): of these, still busy then
     free: Floats  # of these, free now
+    others: Ints  # rows that were decided with it
     own: Ints  # free agents for calls one by one: of those lent or due to it; 0 where planned
 
-    def others(self, most: Ints) -> Ints:
-        """`most` of all rows, nothing for those decided here."""
+    def rest(self, most: Ints) -> Ints:
+        """`most` of all rows, nothing for those that share agents."""
         left = most.copy()
-        left[self.rows[self.planned]] = 0
+        left[self.rows] = 0
         return left
+
+    def keeps(self, row: Ints) -> Flags:
+        """Which of these are rows that keep agents for their calls."""
+        return np.isin(row, self.rows[~self.planned])
 
     def one_each(self, free: Ints) -> Ints:
         """`free` agents of all rows, those whom a row may call for one by one."""
@@ -73,7 +80,10 @@ def choose_jointly(
     """`theta`, `most` and `frozen` are of all rows."""
     rows, sharing = pools.rows, given.sharing
     predictive = given.mode[rows] == Mode.PREDICTIVE
-    joint = predictive & ~frozen[rows]
+    pays = np.where(predictive & ~frozen[rows], theta[rows], 0.0)
+    richest = np.zeros(pools.pool[-1] + 1)
+    np.maximum.at(richest, pools.pool, pays)
+    joint = predictive & ~frozen[rows] & (pays >= _POOR * richest[pools.pool])
     agents = agents_of(sharing)
     mine, free = pools.of_rows(agents), pools.of_rows(sharing.free.astype(np.float64))
     coming = look.answers[rows, 0, -1] + look.sure[rows]
@@ -85,26 +95,31 @@ def choose_jointly(
     fair = np.floor(free * pools.fair(agents) / np.maximum(mine, 1) + 0.5).astype(np.int64)
     plain = np.bincount(pools.pool, weights=np.where(predictive, 0, lent))[pools.pool] > 0
     own = np.where(joint, 0, np.where(predictive & ~plain, fair, lent))
-    kept = np.maximum(own, np.ceil(np.where(predictive, coming, look.sure[rows])).astype(np.int64))
-    kept = np.minimum(kept, there + given.leads[rows])
+    kept = np.minimum(np.where(predictive, np.maximum(own, there), own), there + given.leads[rows])
+    kept = np.maximum(kept, look.sure[rows])
     crowd = SharedCrowd(look, given, pools, agents, joint=joint, there=there, kept=kept)
     lands = look.landing[rows]
     tight = crowd.tight()
-    cost = _cost(crowd, tight, lands)
-    paid = _paid(crowd, theta[rows], coming * joint)
+    at_stake = joint & ((most[rows] > 0) | (coming > _STAKE))
+    scale = 1.0 / np.maximum(_paid(crowd, theta[rows], at_stake), _LEAST_THETA)
+    cost = _cost(crowd, tight * scale[:, None], lands)
     able = np.where(joint & (mine > 0), np.clip(most[rows], 0, _MOST), 0)
     working = np.bincount(look.agent_row, minlength=given.rows)[rows]
     load = working + coming
     gain = np.maximum(look.fresh[rows, 0, -1], 1e-6)
     calls, cost = _fill(
-        crowd, cost, lands, theta=paid, most=able, load=load, gain=gain, agents=np.maximum(mine, 1)
-    )
+        crowd, cost, lands, scale=scale, most=able, load=load, gain=gain,
+        agents=np.maximum(mine, 1),
+    )  # fmt: skip
+    next_ = _cost(crowd, crowd.tight(), lands)
+    pays = np.divide(next_, cost, out=1 / scale[pools.own], where=cost > 1e-9)
     links = np.bincount(sharing.group, minlength=len(agents))
     return Joint(
-        rows=rows, planned=joint, calls=calls, price=cost, theta=paid,
-        held=joint & (paid < _HELD * theta[rows]), tight=crowd.by_row(tight), agents=mine,
+        rows=rows, planned=joint, calls=calls, price=next_, theta=pays,
+        held=joint & (pays < _HELD * theta[rows]), tight=crowd.by_row(tight), agents=mine,
         shared=pools.of_rows(agents * (links > 1)), busy=crowd.busy[pools.own],
         free=free, own=own,
+        others=np.bincount(pools.pool, weights=joint)[pools.pool].astype(np.int64) - joint,
     )  # fmt: skip
 
 
@@ -114,32 +129,28 @@ def _cost(crowd: SharedCrowd, tight: Floats, lands: Floats) -> Floats:
     return price(crowd.by_row(worst_later(tight)), lands)
 
 
-def _paid(crowd: SharedCrowd, theta: Floats, answers: Floats) -> Floats:
-    """What a call of each row may cost, when everybody it robs is paid for at their own price: it
-    is the person called, or one of the `answers` (by row) that are expected."""
+def _paid(crowd: SharedCrowd, theta: Floats, at_stake: Flags) -> Floats:
+    """What a person who finds no agent in a view may cost: the least that any row `at_stake` there
+    pays, of those whose agents are all in the view."""
     pools = crowd.pools
-    there = answers[pools.pair_at] * crowd.weight
-    each = 1.0 / np.maximum(theta, _LEAST_THETA)
-    count, prices = (
-        np.bincount(pools.pair_view, weights=values, minlength=pools.views)[pools.own]
-        for values in (there, there * each[pools.pair_at])
-    )
-    mean: Floats = (1.0 + count) / (each + prices)
-    return mean
+    bears = (crowd.weight > 1 - 1e-9) & at_stake[pools.pair_at]
+    least = np.full(pools.views, np.inf)
+    np.minimum.at(least, pools.pair_view[bears], theta[pools.pair_at[bears]])
+    return np.where(np.isfinite(least), least, 1.0)
 
 
 def _fill(
-    crowd: SharedCrowd, cost: Floats, lands: Floats, *, theta: Floats, most: Ints, load: Floats,
+    crowd: SharedCrowd, cost: Floats, lands: Floats, *, scale: Floats, most: Ints, load: Floats,
     gain: Floats, agents: Floats,
 ) -> tuple[Ints, Floats]:  # fmt: skip
-    """Calls and the price of the next one, per row: every pool at once, one or some calls in each
-    turn, to the row furthest behind of those whose next call is paid."""
+    """Calls, and the cost of the next one in what may be paid for it, per row: every pool at once,
+    one or some calls in each turn, to the row furthest behind of those whose next call is paid."""
     pool = crowd.pools.pool
     begin = starts(pool)
     calls, placed = np.zeros((2, len(pool)), dtype=np.int64)
     size = np.ones(len(begin), dtype=np.int64)
     growing = ~np.logical_or.reduceat(crowd.single, begin)
-    open_ = (cost <= theta) & (most > 0)
+    open_ = (cost <= 1) & (most > 0)
     while open_.any():
         behind = np.where(open_, (load + gain * calls) / agents, np.inf)
         least = np.minimum.reduceat(behind, begin)
@@ -151,7 +162,7 @@ def _fill(
             # Is the last of them still paid? If not, fewer, and no more of such leaps.
             ahead = np.zeros_like(calls)
             ahead[first] = chunk - 1
-            fits = _cost(crowd, crowd.tight(ahead), lands)[first] <= theta[first]
+            fits = _cost(crowd, crowd.tight(ahead) * scale[:, None], lands)[first] <= 1
             growing[which[~fits]] = False
             chunk = np.where(fits, chunk, 1)
         placed[:] = 0
@@ -160,6 +171,6 @@ def _fill(
         crowd.add(placed)
         total = np.add.reduceat(calls, begin)
         size = np.where(growing, np.clip(total // _CHUNK, 1, 2 * size), 1)
-        cost = _cost(crowd, crowd.tight(), lands)
-        open_ &= (cost <= theta) & (calls < most)
+        cost = _cost(crowd, crowd.tight() * scale[:, None], lands)
+        open_ &= (cost <= 1) & (calls < most)
     return calls, cost
