@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pacing.numbers import between, finite
 from pacing.state import Flags, Floats, Ints, PacingInput
 
 _ETA, _ETA_SECONDS = 0.0015, 24.0  # per answer; divided by 1 + the answers in so many s
@@ -23,6 +24,7 @@ _MEMORY = 40.0  # abandoned calls after which a share 1/e of the comparison is l
 _DOUBTED = 4.0  # abandoned calls for which the forecast is believed
 _FIRST, _LEAST, _MOST = 1.05, 0.1, 30.0  # the factor; one agent's begins about twice as high
 _GIVING_UP = 1.7  # times the price where calls that nobody would be free for may be given up
+_BOUNDS = float(np.log(_LEAST)), float(np.log(_MOST))
 _THETA_MOST = 0.6
 _SPEND = 1.3  # times the cap: what was saved is spent slowly
 _SHORT, _SHORT_CAP = 1800.0, 1.4  # s, times the cap: no half hour is to look much worse
@@ -84,34 +86,34 @@ class Budget:
         truth = (self.came[slot] + _DOUBTED) / (self.expected[slot] + _DOUBTED)
         eta = _ETA / (1 + self.pace[slot] * _ETA_SECONDS)
         step = eta * (goal * answers - truth * gone) / np.maximum(goal, 0.005)
-        step = np.clip(step, -_STEP, _STEP)
-        self.factor[slot] = np.clip(self.factor[slot] + step, np.log(_LEAST), np.log(_MOST))
+        step = between(step, -_STEP, _STEP)
+        self.factor[slot] = between(self.factor[slot] + step, *_BOUNDS)
         new = slot[self._time[slot] == 0]
         if len(new):  # a guess that two minutes outweigh
             theirs = np.maximum(agents[self._time[slot] == 0], 1)
             self.pace[new] = theirs / _CYCLE
             self.factor[new] = np.log(_FIRST + theirs**-0.7)
         self._time[slot] += elapsed
-        weight = np.minimum(elapsed / np.clip(self._time[slot] + 120.0, 120.0, 900.0), 1.0)
+        weight = np.minimum(elapsed / between(self._time[slot] + 120.0, 120.0, 900.0), 1.0)
         self.pace[slot] += (live / max(elapsed, 1e-6) - self.pace[slot]) * weight
 
     def allow(self, given: PacingInput, due: Floats, answers: Floats) -> Allowance:
         """Per row: `due`, abandoned calls to be expected from what is under way already;
         `answers`, those that the calls under way and all leads can still bring."""
-        target = np.clip(np.nan_to_num(given.target_abandon, nan=0.0), 0.0, 0.5)
+        target = finite(given.target_abandon, 0.0, 0.5, nan=0.0)
         live = np.maximum(given.live_answers, 0).astype(np.float64)
         gone = np.maximum(given.abandoned, 0).astype(np.float64)
         seconds, least, most = _CORRECT
-        soon = np.clip(self.pace[given.slot] * seconds, least, most)
-        goal = np.clip(target + (target * live - gone) / soon, 0.0, _SPEND * target)
+        soon = between(self.pace[given.slot] * seconds, least, most)
+        goal = np.maximum(np.minimum(target + (target * live - gone) / soon, _SPEND * target), 0.0)
         left = np.full(given.rows, np.inf)
         windows = given.windows
         if len(windows.row):
             row = windows.row
-            cap = np.clip(np.nan_to_num(windows.cap, nan=0.0), 0.0, 0.5)
-            live = np.clip(np.nan_to_num(windows.live, nan=0.0), 0.0, 1e9)
-            gone = np.clip(np.nan_to_num(windows.abandoned, nan=1e9), 0.0, 1e9)
-            rest = np.maximum(np.nan_to_num(windows.seconds_left, nan=0.0, posinf=np.inf), 0.0)
+            cap = finite(windows.cap, 0.0, 0.5, nan=0.0)
+            live = finite(windows.live, 0.0, 1e9, nan=0.0)
+            gone = finite(windows.abandoned, 0.0, 1e9, nan=1e9)
+            rest = finite(windows.seconds_left, 0.0, np.inf, nan=0.0)
             closing = np.isfinite(rest)
             pace = self.pace[given.slot[row]]
             coming = np.minimum(pace * np.where(closing, rest, 0.0), answers[row])
@@ -130,14 +132,14 @@ class Budget:
             served = np.zeros(given.rows, dtype=np.bool_)
             served[row[closing & (cap <= target[row])]] = True
             goal[served] = _SPEND * target[served]
-            np.minimum.at(goal, row, np.clip(spend, 0.0, _SPEND * cap))
+            np.minimum.at(goal, row, np.maximum(np.minimum(spend, _SPEND * cap), 0.0))
             np.minimum.at(left, row, sure)
         slot = given.slot
         recent, lost = self.recent[:, slot]
         short = (_SHORT_CAP * target * (recent + 60.0) - lost) / 60.0
-        goal = np.minimum(goal, np.clip(short, 0.0, None))
+        goal = np.minimum(goal, np.maximum(short, 0.0))
         self.goal[slot] = goal
         price = goal * np.exp(self.factor[slot])
         price[np.isfinite(given.cancel_after)] *= _GIVING_UP
-        theta = np.clip(price, 0.0, _THETA_MOST)
+        theta = between(price, 0.0, _THETA_MOST)
         return Allowance(theta, goal, left, frozen=left - _DUE * due < 1.0)

@@ -13,6 +13,7 @@ import numpy as np
 
 from pacing.decision import Binding, Decision, Shared
 from pacing.limits import within_trunks
+from pacing.numbers import finite
 from pacing.predictive.brain import Brain, Plan
 from pacing.predictive.joint import Joint
 from pacing.seen import Seen
@@ -48,7 +49,7 @@ def pace(given: PacingInput, plan: Plan | None = None) -> Decision:
     """One decision without memory; predictive rows need a `plan`, without one they are
     progressive. Raises ValueError for an unknown mode."""
     mode = given.mode
-    if not np.isin(mode, np.array(list(Mode))).all():
+    if ((mode < min(Mode)) | (mode > max(Mode))).any():
         raise ValueError(f"expected modes {[m.name for m in Mode]}, got {mode.tolist()}")
     free = np.maximum(given.agents_free, 0)
     if plan is not None and plan.joint is not None:
@@ -96,11 +97,10 @@ def _shared(rows: int, joint: Joint | None) -> Shared | None:
 def over_budget(given: PacingInput) -> Flags:
     """Rows whose abandon rate is above target, once there are enough answers to tell."""
     live = np.maximum(given.live_answers, 0)
-    target = np.clip(np.nan_to_num(given.target_abandon, nan=0.0), 0.0, 1.0)
+    target = finite(given.target_abandon, 0.0, 1.0, nan=0.0)
     return (live >= _LEAST_ANSWERS) & (np.maximum(given.abandoned, 0) > target * live)
 
 
 def _ratio(given: PacingInput) -> Floats:
-    cap = np.nan_to_num(given.ratio_cap, nan=1.0, posinf=10.0, neginf=1.0)
-    ratio = np.nan_to_num(given.ratio, nan=1.0, posinf=1.0, neginf=1.0)
-    return np.clip(ratio, 1.0, np.clip(cap, 1.0, 10.0))
+    cap = finite(given.ratio_cap, 1.0, 10.0, nan=1.0)
+    return np.minimum(finite(given.ratio, 1.0, 10.0, nan=1.0), cap)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pacing.decision import Binding
+from pacing.numbers import finite
 from pacing.state import Floats, Ints, PacingInput, Trunks
 
 
@@ -18,7 +19,7 @@ def room(trunks: Trunks, rows: int) -> tuple[Floats, Floats]:
 
 
 def _whole(values: Floats) -> Floats:
-    whole: Floats = np.floor(np.clip(np.nan_to_num(values, nan=0.0), 0, 1e9))
+    whole: Floats = np.floor(finite(values, 0.0, 1e9, nan=0.0))
     return whole
 
 

@@ -12,6 +12,7 @@ from math import log
 
 import numpy as np
 
+from pacing.numbers import between
 from pacing.state import Flags, Floats
 
 
@@ -80,7 +81,7 @@ class Changes:
 
     def rising(self) -> Floats:
         """By what ratio to raise the level now, on evidence that is not certain yet; >= 1."""
-        trust = np.clip(self._score[0] / self.rise.alarm, 0.0, 1.0)
+        trust = between(self._score[0] / self.rise.alarm, 0.0, 1.0)
         ratio = (self._seen[0] + 2.0) / (self._expected[0] + 2.0)
         raised: Floats = np.maximum(1.0 + (ratio - 1.0) * trust, 1.0)
         return raised

@@ -13,14 +13,14 @@ from pacing.learning.grid import AGES, MIDDLES
 from pacing.learning.ring import PHASE_OF, RingModel
 from pacing.learning.service import ServiceModel
 from pacing.limits import room
-from pacing.predictive.choose import Choice, choose
+from pacing.predictive.choose import choose
 from pacing.predictive.giving_up import give_up
 from pacing.predictive.joint import Joint, choose_jointly
 from pacing.predictive.outlook import Outlook
 from pacing.predictive.pools import Pooling, Pools, agents_of
 from pacing.predictive.sane import sane, sane_seen
 from pacing.seen import Kind, Seen
-from pacing.state import Flags, Floats, Ints, Mode, PacingInput, Ragged
+from pacing.state import Array, Flags, Floats, Ints, Mode, PacingInput, Ragged
 
 _PART = 200  # events learnt at once from the past
 _TURNS = 10  # decisions after which a slot's tables are computed anew
@@ -71,31 +71,23 @@ class Brain:
         predictive = given.mode == Mode.PREDICTIVE
         can = np.minimum(given.leads, room(given.trunks, given.rows)[1].astype(np.int64))
         most = np.where(predictive & ~allowance.frozen, can, 0)
+        choice = choose(ahead, allowance.theta, most if pools is None else pools.alone(most))
+        theta, agents, free = allowance.theta, ahead.agents, ahead.agents - ahead.busy[:, 0, _SOON]
         joint = None
         if pools is not None:
             joint = choose_jointly(
-                ahead, given, pools, theta=allowance.theta, most=most,
-                frozen=allowance.frozen,
-            )  # fmt: skip
-        alone = most if joint is None else joint.rest(most)
-        choice = choose(ahead, allowance.theta, alone)
-        theta, agents, free = allowance.theta, ahead.agents, ahead.agents - ahead.busy[:, 0, _SOON]
-        if joint is not None:
-            choice = Choice(
-                calls=joint.onto(choice.calls, joint.calls),
-                price=joint.onto(choice.price, joint.price),
-                tight=choice.tight,
+                ahead, given, pools, theta=theta, most=most, frozen=allowance.frozen
             )
-            choice.tight[joint.rows] = joint.tight
+            choice = joint.settle(choice)
             theta = joint.onto(theta, joint.theta)
             agents = joint.onto(agents, joint.agents.astype(np.int64))
             free = joint.onto(free, joint.agents - joint.busy[:, _SOON])
-        cancel = give_up(given, ahead, choice.tight, theta)
+        cancel = give_up(given, ahead, choice, theta)
         if joint is not None:
             cancel &= ~joint.keeps(given.ringing.row)
-        self._risk[given.slot] = _risk(ahead, choice)
+        self._risk[given.slot] = choice.lost
         soon = ahead.answers[:, 0, 0] * min(given.tick, MIDDLES[2]) / MIDDLES[0]
-        risk = soon * choice.tight[:, 0]
+        risk = soon * choice.full[:, 0]
         if joint is not None:
             # Who may not go as far as they could learns nothing from risking too little.
             held = joint.onto(np.zeros(given.rows, dtype=np.bool_), joint.held)
@@ -214,12 +206,5 @@ def _count(seen: Seen, kind: Kind, slots: int) -> Floats:
     return np.bincount(seen.slot[_of(seen, kind)], minlength=slots).astype(np.float64)
 
 
-def _by_row(row: Ints, values: Floats, rows: int) -> Floats:
+def _by_row(row: Ints, values: Array, rows: int) -> Floats:
     return np.bincount(row, weights=values, minlength=rows).astype(np.float64)
-
-
-def _risk(ahead: Outlook, choice: Choice) -> Floats:
-    """Abandoned calls to be expected of the calls that ring and wait."""
-    lands = np.diff(ahead.answers[:, 0], axis=1, prepend=0.0)
-    risk: Floats = (lands * choice.tight).sum(1)
-    return risk

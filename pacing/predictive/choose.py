@@ -1,8 +1,7 @@
 """The largest number of new calls whose last one is worth its price.
 
-A person who lands at moment t takes an agent. Somebody meets nobody because of it exactly when, at
-t or later, all agents are spoken for without it: P(A(h) + B(h) >= agents) for the worst h >= t. So
-the price of one more answer counts the others it robs of an agent, not only its own risk.
+The price of a call is what it adds to the expected number of people who meet nobody, J (see
+`crowd`), per answer it is expected to bring: its own risk and whom it robs of an agent.
 """
 
 from __future__ import annotations
@@ -11,14 +10,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pacing.numbers import whole_between
+from pacing.predictive.crowd import Crowd
 from pacing.predictive.outlook import Outlook
-from pacing.predictive.ragged import ranks
-from pacing.predictive.tail import Counts, tail_near
+from pacing.predictive.ragged import ranks, stretches
+from pacing.predictive.tail import Counts
 from pacing.state import Floats, Ints
 
 _EXACT_AGENTS = 6  # up to here each trial is counted
 _EXACT_TRIALS = 60
 _MOST = 512  # new calls a row may be given in one decision
+_AT_ONCE, _FEWEST = 400, 3  # numbers of new calls tried together, all rows; in one row
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,118 +28,81 @@ class Choice:
     """Per row."""
 
     calls: Ints
-    price: Floats  # abandoned calls per answer, of the first call that was not placed
-    tight: Floats  # (rows, horizons): P(all agents spoken for) with the calls under way
-
-
-class Crowd:
-    """P(all agents are spoken for at h) with k more calls, for all rows."""
-
-    def __init__(self, look: Outlook) -> None:
-        self.look, self.rows = look, len(look.agents)
-        self._have = look.answers + look.busy
-        self._have[:, 0] += look.sure[:, None]
-        self._agents = look.agents[:, None].astype(np.float64)
-
-    def tight(self, rows: Ints, calls: Floats) -> Floats:
-        """For these rows, with so many more calls: (rows, horizons)."""
-        sums = self._have[rows] + calls[:, None, None] * self.look.fresh[rows]
-        return tail_near(sums[:, 0], sums[:, 1], sums[:, 2], self._agents[rows])
-
-
-def worst_later(tight: Floats) -> Floats:
-    """The largest value at a horizon or after it."""
-    return np.maximum.accumulate(tight[..., ::-1], axis=-1)[..., ::-1]
-
-
-def price(tight: Floats, lands: Floats) -> Floats:
-    """Abandoned calls caused by an answer that lands like this."""
-    cost: Floats = (worst_later(tight) * lands).sum(-1)
-    return cost
+    price: Floats  # people who meet nobody per answer, of the first call that was not placed
+    lost: Floats  # people expected to meet nobody, of the calls under way
+    full: Floats  # (rows, horizons): P(all agents are spoken for) with the calls under way
+    edge: Floats  # (rows, horizons): P(exactly one is not)
+    lands: Floats  # (rows, horizons): people who land there, of the calls under way
 
 
 def choose(look: Outlook, theta: Floats, most: Ints) -> Choice:
     """`theta`: the price not to be passed, per row; `most`: calls that could be placed at all."""
-    most = np.clip(most, 0, _MOST)
-    crowd = Crowd(look)
-    everyone = np.arange(crowd.rows)
-    tight = crowd.tight(everyone, np.zeros(crowd.rows))
+    most = np.where(look.agents > 0, whole_between(most, 0, _MOST), 0)
+    rows = len(look.agents)
     small = (look.agents <= _EXACT_AGENTS) & (look.under_way <= _EXACT_TRIALS) & (look.agents > 0)
-    calls = np.zeros(crowd.rows, dtype=np.int64)
-    prices = price(tight, look.landing)
-    large = everyone[~small & (look.agents > 0) & (most > 0)]
-    calls[large] = _largest(crowd, large, theta[large], most[large], prices)
-    exact = everyone[small]
-    if len(exact):
-        _exactly(look, exact, theta, most, calls, prices, tight)
-    return Choice(calls, prices, tight)
+    crowd, every = Crowd(look), np.arange(rows)
+    full, edge = (tails[:, 0] for tails in crowd.tails(every, np.zeros((rows, 1))))
+    zero = np.zeros(rows)
+    found = Choice(zero.astype(np.int64), zero, zero.copy(), full, edge, crowd.lands)
+    _nearly(crowd, look, np.flatnonzero(~small), theta, most, found)
+    if small.any():
+        _exactly(look, np.flatnonzero(small), theta, most, found)
+    return found
 
 
-def _largest(crowd: Crowd, rows: Ints, theta: Floats, most: Ints, prices: Floats) -> Ints:
-    """By doubling, then halving: the largest k whose k-th call costs at most theta."""
-    lands = crowd.look.landing
-    low, high = np.zeros(len(rows), dtype=np.int64), most.copy()  # low: fits; high: the bound
-    if not len(rows):
-        return low
-    step = np.ones(len(rows), dtype=np.int64)
-    open_ = prices[rows] <= theta  # the first call fits
-    high[~open_] = 0
-    low[open_] = 1
-    growing = open_ & (low < most)
-    while growing.any():
-        at = np.flatnonzero(growing)
-        try_ = np.minimum(low[at] + step[at], most[at])
-        cost = price(crowd.tight(rows[at], (try_ - 1).astype(np.float64)), lands[rows[at]])
-        fits = cost <= theta[at]
-        low[at[fits]] = try_[fits]
-        high[at[~fits]] = try_[~fits] - 1
-        step[at] *= 2
-        growing[at] = fits & (try_ < most[at])
-    while (gap := low < high).any():
-        at = np.flatnonzero(gap)
-        try_ = (low[at] + high[at] + 1) // 2
-        cost = price(crowd.tight(rows[at], (try_ - 1).astype(np.float64)), lands[rows[at]])
-        fits = cost <= theta[at]
-        low[at[fits]] = try_[fits]
-        high[at[~fits]] = try_[~fits] - 1
-    return low
-
-
-def _exactly(
-    look: Outlook,
-    rows: Ints,
-    theta: Floats,
-    most: Ints,
-    calls: Ints,
-    prices: Floats,
-    tight: Floats,
+def _nearly(
+    crowd: Crowd, look: Outlook, rows: Ints, theta: Floats, most: Ints, found: Choice
 ) -> None:
-    """The same for small pools, each trial counted; fills `calls`, `prices`, `tight`."""
+    """By sums over the pool, some numbers of calls at once."""
+    chance = np.maximum(look.fresh[:, 0, -1], 1e-9)
+    first = True
+    while len(rows):
+        wide = max(_AT_ONCE // len(rows), _FEWEST)
+        tried = found.calls[rows][:, None] + np.arange(wide + 1)
+        lost = crowd.lost(rows, tried.astype(np.float64))
+        if first:
+            found.lost[rows], first = lost[:, 0], False
+        price = (lost[:, 1:] - lost[:, :-1]) / chance[rows][:, None]
+        over = (price > theta[rows][:, None]) | (tried[:, :-1] >= most[rows][:, None])
+        stop = over.any(1)
+        more = np.where(stop, np.argmax(over, axis=1), wide)
+        found.calls[rows] += more
+        found.price[rows] = price[np.arange(len(rows)), np.minimum(more, wide - 1)]
+        rows = rows[~stop]
+
+
+def _exactly(look: Outlook, rows: Ints, theta: Floats, most: Ints, found: Choice) -> None:
+    """The same for small pools, each trial counted."""
     place = np.full(len(look.agents), -1)
     place[rows] = np.arange(len(rows))
+    agents, limit, bound = look.agents[rows], theta[rows], most[rows]
     fresh = look.fresh[rows, 0]
-    counts = Counts(len(rows), fresh.shape[1], int(look.agents[rows].max()))
-    for row, chance in look.trials():
-        for padded in _by_rank(place[row], chance, len(rows)):
-            counts.add(padded)
+    lands = stretches(fresh)
+    chance = np.maximum(fresh[:, -1], 1e-9)
+    counts = Counts(len(rows), fresh.shape[1], int(agents.max()))
+    for row, by, landing in look.trials():
+        for each in _by_rank(place[row], by, len(rows)):
+            counts.add(each, stretches(each) if landing else None)
     for turn in range(int(look.sure[rows].max(initial=0))):
         there = np.zeros(fresh.shape)
         there[look.sure[rows] > turn] = 1.0
         counts.add(there)
-    lands, limit, bound = look.landing[rows], theta[rows], most[rows]
+    found.full[rows], found.edge[rows] = counts.at_least(agents), counts.exactly(agents - 1)
+    found.lost[rows] = lost = counts.lost(agents)
     placed = np.zeros(len(rows), dtype=np.int64)
     going = np.ones(len(rows), dtype=bool)
-    tight[rows] = now = counts.at_least(look.agents[rows])
-    cost = price(now, lands)
     while True:
-        prices[rows[going]] = cost[going]
-        going = going & (cost <= limit) & (placed < bound)
+        mine = going[:, None].astype(np.float64)
+        counts.add(fresh * mine, lands * mine)
+        now = counts.lost(agents)
+        price = (now - lost) / chance
+        found.price[rows[going]] = price[going]
+        going = going & (price <= limit) & (placed < bound)
         if not going.any():
             break
         placed[going] += 1
-        counts.add(fresh * going[:, None])
-        cost = price(counts.at_least(look.agents[rows]), lands)
-    calls[rows] = placed
+        lost = now
+    found.calls[rows] = placed
 
 
 def _by_rank(place: Ints, chance: Floats, rows: int) -> list[Floats]:

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from pacing.predictive.choose import worst_later
+from pacing.predictive.choose import Choice
 from pacing.predictive.outlook import Outlook
-from pacing.predictive.ragged import ranks
+from pacing.predictive.ragged import ranks, stretches
 from pacing.state import Flags, Floats, PacingInput
 
 _WORSE = 3.0  # times theta
 
 
-def give_up(given: PacingInput, look: Outlook, tight: Floats, theta: Floats) -> Flags:
+def give_up(given: PacingInput, look: Outlook, choice: Choice, theta: Floats) -> Flags:
     """Which of `given.ringing`; at most a third of a row's candidates at once, those that have rung
     longest, since each that goes makes the others cheaper."""
     ringing = given.ringing
@@ -34,9 +34,14 @@ def give_up(given: PacingInput, look: Outlook, tight: Floats, theta: Floats) -> 
         return gone
     at = np.flatnonzero(may)
     row = ringing.row[at]
-    lands = np.diff(look.call(at), axis=1, prepend=0.0)
-    chance = lands.sum(1)
-    cost = (worst_later(tight)[row] * lands).sum(1) / np.maximum(chance, 1e-9)
+    by = look.call(at)
+    lands = stretches(by)
+    chance = by[:, -1]
+    others = choice.lands[row] - lands
+    # Its own risk beside the others, and whom it robs of an agent.
+    full, edge = choice.full[row], choice.edge[row]
+    lost = lands * (full - by * edge) + by * others * edge
+    cost = lost.sum(1) / np.maximum(chance, 1e-9)
     over = (cost > _WORSE * theta[row]) & (chance > 1e-6)
     at, row = at[over], row[over]
     order = np.lexsort((-ringing.seconds[at], row))

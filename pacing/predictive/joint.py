@@ -16,11 +16,11 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pacing.predictive.choose import price, worst_later
-from pacing.predictive.pooled import SharedCrowd
+from pacing.predictive.choose import Choice
 from pacing.predictive.outlook import Outlook
+from pacing.predictive.pooled import SharedCrowd
 from pacing.predictive.pools import Pools, agents_of
-from pacing.predictive.ragged import starts
+from pacing.predictive.ragged import starts, stretches
 from pacing.state import Flags, Floats, Ints, Mode, PacingInput
 
 T = TypeVar("T", bound=np.generic)
@@ -35,7 +35,7 @@ _HELD = 0.8  # of its own theta: a row that may not go so far is held back by ot
 
 @dataclass(frozen=True, slots=True)
 class Joint:
-    """Per row of `rows`, except `tight`."""
+    """Per row of `rows`."""
 
     rows: Ints  # that share agents
     planned: Flags  # ... and were decided here
@@ -43,7 +43,10 @@ class Joint:
     price: Floats  # of the first call that was not placed
     theta: Floats  # what it may cost, with what the others can afford
     held: Flags  # others hold it back
-    tight: Floats  # (rows, horizons): P(whoever answers then meets nobody), calls under way only
+    full: Floats  # these three (rows, horizons), see `Choice`: of all the rows that share
+    edge: Floats
+    lands: Floats
+    lost: Floats  # its own people expected to meet nobody, of the calls under way
     agents: Floats  # who may serve it
     shared: Floats  # ... and another row of the pool too
     busy: Floats  # (rows, horizons): of these, still busy then
@@ -51,11 +54,17 @@ class Joint:
     others: Ints  # rows that were decided with it
     own: Ints  # free agents for calls one by one: of those lent or due to it; 0 where planned
 
-    def rest(self, most: Ints) -> Ints:
-        """`most` of all rows, nothing for those that share agents."""
-        left = most.copy()
-        left[self.rows] = 0
-        return left
+    def settle(self, choice: Choice) -> Choice:
+        """What was chosen for rows that stand alone, and this for those that share."""
+        full, edge, lands, lost = (
+            values.copy() for values in (choice.full, choice.edge, choice.lands, choice.lost)
+        )
+        full[self.rows], edge[self.rows] = self.full, self.edge
+        lands[self.rows], lost[self.rows] = self.lands, self.lost
+        return Choice(
+            calls=self.onto(choice.calls, self.calls), price=self.onto(choice.price, self.price),
+            lost=lost, full=full, edge=edge, lands=lands,
+        )  # fmt: skip
 
     def keeps(self, row: Ints) -> Flags:
         """Which of these are rows that keep agents for their calls."""
@@ -98,35 +107,30 @@ def choose_jointly(
     kept = np.minimum(np.where(predictive, np.maximum(own, there), own), there + given.leads[rows])
     kept = np.maximum(kept, look.sure[rows])
     crowd = SharedCrowd(look, given, pools, agents, joint=joint, there=there, kept=kept)
-    lands = look.landing[rows]
-    tight = crowd.tight()
+    full, edge = (crowd.by_row(tails) for tails in crowd.tails())
+    lands = crowd.lands[pools.own]
     at_stake = joint & ((most[rows] > 0) | (coming > _STAKE))
     scale = 1.0 / np.maximum(_paid(crowd, theta[rows], at_stake), _LEAST_THETA)
-    cost = _cost(crowd, tight * scale[:, None], lands)
+    chance = np.maximum(look.fresh[rows, 0, -1], 1e-9)
     able = np.where(joint & (mine > 0), np.clip(most[rows], 0, _MOST), 0)
     working = np.bincount(look.agent_row, minlength=given.rows)[rows]
     load = working + coming
-    gain = np.maximum(look.fresh[rows, 0, -1], 1e-6)
     calls, cost = _fill(
-        crowd, cost, lands, scale=scale, most=able, load=load, gain=gain,
-        agents=np.maximum(mine, 1),
-    )  # fmt: skip
-    next_ = _cost(crowd, crowd.tight(), lands)
+        crowd, scale=scale, most=able, load=load, chance=chance, agents=np.maximum(mine, 1)
+    )
+    next_ = crowd.worst(crowd.one_more()) / chance
     pays = np.divide(next_, cost, out=1 / scale[pools.own], where=cost > 1e-9)
+    by = look.answers[rows]
+    middle = stretches(by[:, 0] - by[:, 1]) / 2
     links = np.bincount(sharing.group, minlength=len(agents))
     return Joint(
         rows=rows, planned=joint, calls=calls, price=next_, theta=pays,
-        held=joint & (pays < _HELD * theta[rows]), tight=crowd.by_row(tight), agents=mine,
+        held=joint & (pays < _HELD * theta[rows]), full=full, edge=edge, lands=lands,
+        lost=np.maximum(stretches(by[:, 0]) * full - middle * edge, 0.0).sum(1), agents=mine,
         shared=pools.of_rows(agents * (links > 1)), busy=crowd.busy[pools.own],
         free=free, own=own,
         others=np.bincount(pools.pool, weights=joint)[pools.pool].astype(np.int64) - joint,
     )  # fmt: skip
-
-
-def _cost(crowd: SharedCrowd, tight: Floats, lands: Floats) -> Floats:
-    """Abandoned calls, of any row, that one more answer of each row would cause."""
-    # The worst moment of each view first: it is another person there who loses the agent.
-    return price(crowd.by_row(worst_later(tight)), lands)
 
 
 def _paid(crowd: SharedCrowd, theta: Floats, at_stake: Flags) -> Floats:
@@ -140,19 +144,23 @@ def _paid(crowd: SharedCrowd, theta: Floats, at_stake: Flags) -> Floats:
 
 
 def _fill(
-    crowd: SharedCrowd, cost: Floats, lands: Floats, *, scale: Floats, most: Ints, load: Floats,
-    gain: Floats, agents: Floats,
+    crowd: SharedCrowd, *, scale: Floats, most: Ints, load: Floats, chance: Floats, agents: Floats,
 ) -> tuple[Ints, Floats]:  # fmt: skip
     """Calls, and the cost of the next one in what may be paid for it, per row: every pool at once,
     one or some calls in each turn, to the row furthest behind of those whose next call is paid."""
-    pool = crowd.pools.pool
+    pool, view = crowd.pools.pool, crowd.pools.pair_view
     begin = starts(pool)
     calls, placed = np.zeros((2, len(pool)), dtype=np.int64)
     size = np.ones(len(begin), dtype=np.int64)
     growing = ~np.logical_or.reduceat(crowd.single, begin)
-    open_ = (cost <= 1) & (most > 0)
+
+    def cost(more: Ints | None = None) -> Floats:
+        return crowd.worst(crowd.one_more(more) * scale[view]) / chance
+
+    now = cost()
+    open_ = (now <= 1) & (most > 0)
     while open_.any():
-        behind = np.where(open_, (load + gain * calls) / agents, np.inf)
+        behind = np.where(open_, (load + chance * calls) / agents, np.inf)
         least = np.minimum.reduceat(behind, begin)
         first = np.flatnonzero(open_ & (behind == least[pool]))
         first = first[starts(pool[first])]
@@ -162,7 +170,7 @@ def _fill(
             # Is the last of them still paid? If not, fewer, and no more of such leaps.
             ahead = np.zeros_like(calls)
             ahead[first] = chunk - 1
-            fits = _cost(crowd, crowd.tight(ahead) * scale[:, None], lands)[first] <= 1
+            fits = cost(ahead)[first] <= 1
             growing[which[~fits]] = False
             chunk = np.where(fits, chunk, 1)
         placed[:] = 0
@@ -170,7 +178,7 @@ def _fill(
         calls += placed
         crowd.add(placed)
         total = np.add.reduceat(calls, begin)
-        size = np.where(growing, np.clip(total // _CHUNK, 1, 2 * size), 1)
-        cost = _cost(crowd, crowd.tight() * scale[:, None], lands)
-        open_ &= (cost <= 1) & (calls < most)
-    return calls, cost
+        size = np.where(growing, np.minimum(np.maximum(total // _CHUNK, 1), 2 * size), 1)
+        now = cost()
+        open_ &= (now <= 1) & (calls < most)
+    return calls, now

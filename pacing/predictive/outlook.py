@@ -12,6 +12,7 @@ from pacing.learning.analysis import Analysis
 from pacing.learning.grid import AGES, HORIZONS, MIDDLES, PHASES
 from pacing.learning.ring import PHASE_OF, RingModel, moments
 from pacing.learning.service import STAGES, TALK_BINS, ServiceModel
+from pacing.numbers import between
 from pacing.predictive.ragged import starts
 from pacing.state import Array, Floats, Ints, PacingInput
 
@@ -27,7 +28,7 @@ class Outlook:
         self._given, self._share = given, analysis.share
         self._ring = ring.lands.reshape(-1, 3, HORIZONS)
         self._busy = service.busy.reshape(-1, 3, HORIZONS)
-        ages = np.clip(given.ringing.seconds, 0, AGES - 1).astype(np.int64)
+        ages = between(given.ringing.seconds, 0, AGES - 1).astype(np.int64)
         phase = PHASE_OF[given.ringing_signal]
         self._calls = (slot[given.ringing.row] * PHASES + phase) * AGES + ages
         talk = service.talk.bins(given.talking.seconds)
@@ -43,9 +44,6 @@ class Outlook:
         self.sure = given.waiting  # persons who wait already
         self.agents = given.agents_free + np.bincount(self.agent_row, minlength=n)
         self.under_way = np.bincount(given.ringing.row, minlength=n)
-        mass = np.diff(self.fresh[:, 0], axis=1, prepend=0.0)
-        #: In which stretch a call placed now lands, given that it does.
-        self.landing = mass / np.maximum(mass.sum(1, keepdims=True), 1e-12)
 
     def _analysing(self, delay: Floats) -> Floats:
         """P(a call in analysis turns out a person within h)."""
@@ -67,13 +65,14 @@ class Outlook:
         chance: Floats = self._ring[self._calls[at], 0].astype(np.float64)
         return chance
 
-    def trials(self) -> list[tuple[Ints, Floats]]:
-        """Every single chance with its row: ringing calls, calls in analysis, busy agents."""
+    def trials(self) -> list[tuple[Ints, Floats, bool]]:
+        """Every single chance with its row, and whether somebody lands: ringing calls, calls in
+        analysis, busy agents."""
         given = self._given
         return [
-            (given.ringing.row, self._ring[self._calls, 0].astype(np.float64)),
-            (given.analysing_since.row, self._soon),
-            (self.agent_row, self._busy[self._stages, 0].astype(np.float64)),
+            (given.ringing.row, self._ring[self._calls, 0].astype(np.float64), True),
+            (given.analysing_since.row, self._soon, True),
+            (self.agent_row, self._busy[self._stages, 0].astype(np.float64), False),
         ]
 
 

@@ -1,4 +1,4 @@
-"""The crowd that a pool's views have in common: who will have answered, who will still be busy.
+"""How many people who land will meet nobody, for the views of pools (see `crowd` and `pools`).
 
 Sums of trials are kept as power sums (of the chances, their squares, their cubes): those of a row
 whose answers land in a view with share w count w, w^2, w^3 times, and sums of rows are sums.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from pacing.predictive.counted import CountedViews
+from pacing.predictive.crowd import Crowd
 from pacing.predictive.outlook import Outlook
 from pacing.predictive.pools import Pools
 from pacing.predictive.tail import tail_near
@@ -32,74 +33,109 @@ class SharedCrowd:
     ) -> None:  # fmt: skip
         """`agents`: free and busy ones of each group; `there`: calls under way and persons who
         wait, `kept`: agents kept for the rows that are not joint, both by `pools.rows`."""
-        rows, sharing = pools.rows, given.sharing
+        rows, sharing, alone = pools.rows, given.sharing, Crowd(look)
         self.pools = pools
         self.weight = pools.weights(agents)
         self.agents = pools.of_views(agents)
-        self._spread = self.weight[:, None] ** np.arange(1, 4)  # w, w^2, w^3
-        certain = np.where(joint, look.sure[rows], kept).astype(np.float64)
-        ringing = powers(look.answers[rows]) * joint[:, None, None]
-        busy = powers(look.busy_of(np.concatenate([sharing.talking, sharing.wrapping]),
-                                   len(agents)))  # fmt: skip
-        self._fresh = powers(look.fresh[rows])
-        self._sums = self._by_view(ringing + certain[:, None, None])
+        certain = np.where(joint, look.sure[rows], kept)
+        share = self.weight[:, None] ** np.arange(1, 4)  # w, w^2, w^3
+        place = pools.pair_view, pools.pair_at
+        busy = powers(
+            look.busy_of(np.concatenate([sharing.talking, sharing.wrapping]), len(agents))
+        )
+        #: What each pair gains by a call of its row.
+        self._fresh = powers(look.fresh[rows])[pools.pair_at] * share[:, :, None]
+        self._lands_one = alone.new_lands[rows][pools.pair_at] * share[:, :1]
+        self._own_one = alone.new_own[rows][pools.pair_at] * share[:, 1:2]
+        #: By view: answers and busy agents, who lands, what of it is the lander's own chance.
+        ringing = powers(look.answers[rows]) * joint[:, None, None] + certain[:, None, None]
+        self._sums = self._by_view(ringing[pools.pair_at] * share[:, :, None])
         np.add.at(self._sums, pools.view_of, busy[pools.view_group])
+        lands, own = alone.lands[rows] * joint[:, None], alone.own[rows] * joint[:, None]
+        self.lands = self._by_view(lands[place[1]] * share[:, :1])
+        self._own = self._by_view(own[place[1]] * share[:, 1:2])
         #: Calls that could take an agent of a view each, and the free ones there.
-        self._calls = self._any(np.where(joint, there, kept).astype(np.float64))
+        called = np.where(joint, there, kept).astype(np.float64)
+        self._calls = self._by_view(called[pools.pair_at])
         self._free = pools.of_views(sharing.free.astype(np.float64))
         self._counted = CountedViews(
             look, given, pools, weight=self.weight, agents=self.agents, calls=self._calls,
-            certain=certain.astype(np.int64), joint=joint,
+            certain=certain, joint=joint,
         )  # fmt: skip
         #: Rows whose calls have to be added one after the other.
         self.single = np.isin(np.arange(len(rows)), self._counted.rows)
-        self.busy = np.zeros((pools.views, self._sums.shape[-1]))
+        self.busy = np.zeros(self.lands.shape)
         np.add.at(self.busy, pools.view_of, busy[pools.view_group, 0])
 
-    def tight(self, more: Ints | None = None) -> Floats:
-        """P(no agent of a view is left), (views, horizons); with `more` calls of each row, none of
-        them `single`."""
-        sums, calls = self._sums, self._calls
-        if more is not None:
-            sums, calls = self._with(more)
-        one, two, three = sums[:, 0], sums[:, 1], sums[:, 2]
-        value = tail_near(one, one - two, one - 3 * two + 2 * three, self.agents[:, None])
-        if len(self._counted.views):
-            value[self._counted.views] = self._counted.tight()
+    def tails(self) -> tuple[Floats, Floats]:
+        """P(no agent of a view is left), P(exactly one is): (views, horizons) each."""
+        full, edge = _tails(self._sums, self.agents)
+        few = self._counted
+        if len(few.views):
+            full[few.views], edge[few.views] = few.tails()
         # While everybody called has an agent of their own, nobody is left without.
-        return value * (calls >= self._free)[:, None]
+        crowded = (self._calls > self._free)[:, None]
+        return full * crowded, edge * crowded
+
+    def one_more(self, more: Ints | None = None) -> Floats:
+        """By pair: what a call of its row adds to the people of its view who meet nobody. `more`:
+        after so many calls of each row, none of them `single`."""
+        sums, lands, own, calls = self._sums, self.lands, self._own, self._calls
+        if more is not None:
+            sums, lands, own, calls = self._with(more)
+        view = self.pools.pair_view
+        now = _lost(sums, lands, own, self.agents)
+        then = _lost(
+            sums[view] + self._fresh, lands[view] + self._lands_one, own[view] + self._own_one,
+            self.agents[view],
+        )  # fmt: skip
+        few = self._counted
+        if len(few.views):
+            now[few.views], then[few.pairs] = few.lost(), few.lost_with_one()
+        now *= calls > self._free
+        then *= calls[view] + 1 > self._free[view]
+        return np.maximum(then - now[view], 0.0)
 
     def add(self, more: Ints) -> None:
         """So many calls of each row are placed."""
-        self._sums, self._calls = self._with(more)
+        self._sums, self.lands, self._own, self._calls = self._with(more)
         if len(self._counted.views):
             self._counted.add(more)
 
     def by_row(self, of_views: Floats) -> Floats:
         """The worst of the views that a row's answers land in, times the share that does."""
-        pools = self.pools
-        each = self.weight[:, None] * of_views[pools.pair_view]
-        out = np.zeros((len(pools.rows), each.shape[1]))
-        np.maximum.at(out, pools.pair_at, each)
+        return self.worst(self.weight[:, None] * of_views[self.pools.pair_view])
+
+    def worst(self, of_pairs: Floats) -> Floats:
+        """The largest value of each row."""
+        out = np.zeros((len(self.pools.rows), *of_pairs.shape[1:]))
+        np.maximum.at(out, self.pools.pair_at, of_pairs)
         return out
 
-    def _with(self, more: Ints) -> tuple[Floats, Floats]:
-        number = more.astype(np.float64)
+    def _with(self, more: Ints) -> tuple[Floats, Floats, Floats, Floats]:
+        number = more[self.pools.pair_at].astype(np.float64)
+        wide = number[:, None]
         return (
             self._sums + self._by_view(number[:, None, None] * self._fresh),
-            self._calls + self._any(number),
+            self.lands + self._by_view(wide * self._lands_one),
+            self._own + self._by_view(wide * self._own_one),
+            self._calls + self._by_view(number),
         )
 
-    def _by_view(self, of_rows: Floats) -> Floats:
-        """Sums by view of power sums by row."""
-        pools = self.pools
-        out = np.zeros((pools.views, *of_rows.shape[1:]))
-        np.add.at(out, pools.pair_view, of_rows[pools.pair_at] * self._spread[:, :, None])
+    def _by_view(self, of_pairs: Floats) -> Floats:
+        """Sums by view."""
+        out: Floats = np.add.reduceat(of_pairs, self.pools.view_begin, axis=0)
         return out
 
-    def _any(self, of_rows: Floats) -> Floats:
-        """Sums by view, each row with all it has."""
-        pools = self.pools
-        return np.bincount(
-            pools.pair_view, weights=of_rows[pools.pair_at], minlength=pools.views
-        ).astype(np.float64)
+
+def _tails(sums: Floats, agents: Floats) -> tuple[Floats, Floats]:
+    one, two, three = sums[:, 0], sums[:, 1], sums[:, 2]
+    moments = one, one - two, one - 3 * two + 2 * three
+    full = tail_near(*moments, agents[:, None])
+    return full, np.maximum(tail_near(*moments, agents[:, None] - 1.0) - full, 0.0)
+
+
+def _lost(sums: Floats, lands: Floats, own: Floats, agents: Floats) -> Floats:
+    full, edge = _tails(sums, agents)
+    lost: Floats = np.maximum(lands * full - own * edge, 0.0).sum(1)
+    return lost

@@ -44,6 +44,17 @@ class Pools:
     def views(self) -> int:
         return len(self.view_pool)
 
+    @property
+    def view_begin(self) -> Ints:
+        """The first pair of each view; there is one of every view."""
+        return np.searchsorted(self.pair_view, np.arange(self.views))
+
+    def alone(self, most: Ints) -> Ints:
+        """`most` calls of all rows, none for those that share agents."""
+        left = most.copy()
+        left[self.rows] = 0
+        return left
+
     def fair(self, agents: Floats) -> Floats:
         """Agents for each of `rows` when each group is divided equally among the rows it serves."""
         rows = np.bincount(self.row_group, minlength=len(agents))

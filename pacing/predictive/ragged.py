@@ -1,10 +1,11 @@
-"""Many per row: where each row's stretch begins in arrays that are sorted by row."""
+"""Many per row: where each row begins in arrays that are sorted by row; and what lies between
+moments."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from pacing.state import Ints
+from pacing.state import Floats, Ints
 
 
 def starts(row: Ints) -> Ints:
@@ -15,7 +16,7 @@ def starts(row: Ints) -> Ints:
 def ranks(row: Ints) -> tuple[Ints, Ints]:
     """Of each entry of a sorted `row`: its number within the row, from 0; entries of the row."""
     begin = starts(row)
-    size = np.diff(np.concatenate([begin, [len(row)]]))
+    size = np.diff(begin, append=len(row))
     return np.arange(len(row)) - np.repeat(begin, size), np.repeat(size, size)
 
 
@@ -28,3 +29,10 @@ def each(at: Ints, begin: Ints) -> tuple[Ints, Ints]:
     number = np.repeat(some, size)
     entry = np.repeat(first - np.cumsum(size) + size, size) + np.arange(len(number))
     return number, entry
+
+
+def stretches(by: Floats) -> Floats:
+    """What falls between one moment and the next, from what has fallen by each (rows, moments)."""
+    each = by.copy()
+    each[:, 1:] -= by[:, :-1]
+    return each

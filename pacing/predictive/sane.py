@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from pacing.numbers import finite, whole_between
 from pacing.seen import Seen
 from pacing.state import Floats, Ints, PacingInput, Ragged
 
@@ -23,16 +24,16 @@ def sane(given: PacingInput) -> PacingInput:
         leads=_count(given.leads),
         connect_window=_seconds(given.connect_window, most=6.0),
         ring_timeout=_seconds(given.ring_timeout, most=60.0, default=25.0),
-        cancel_after=np.nan_to_num(given.cancel_after, nan=np.inf, posinf=np.inf, neginf=np.inf),
+        cancel_after=_patience(given.cancel_after),
         ringing=_ages(given.ringing),
         analysing_since=_ages(given.analysing_since),
         talking=_ages(given.talking),
         wrapping=_ages(given.wrapping),
-        ringing_signal=np.clip(given.ringing_signal, 0, 3)
+        ringing_signal=whole_between(given.ringing_signal, 0, 3)
         if len(given.ringing_signal) == len(given.ringing.row)
         else np.zeros(len(given.ringing.row), dtype=np.int64),
         sharing=replace(given.sharing, free=_count(given.sharing.free)),
-        tick=float(np.clip(np.nan_to_num(given.tick, nan=1.0, posinf=60.0), 0.01, 60.0)),
+        tick=float(finite(np.array([given.tick]), 0.01, 60.0, nan=1.0)[0]),
     )
 
 
@@ -41,18 +42,23 @@ def sane_seen(seen: Seen) -> Seen:
     return replace(
         seen,
         seconds=_seconds(seen.seconds, most=_LONGEST),
-        signal=np.clip(seen.signal, 0, 3),
-        became=np.clip(seen.became, 0, 3),
+        signal=whole_between(seen.signal, 0, 3),
+        became=whole_between(seen.became, 0, 3),
     )
 
 
 def _count(values: Ints) -> Ints:
-    return np.clip(values, 0, _MANY)
+    return whole_between(values, 0, _MANY)
 
 
 def _seconds(values: Floats, *, most: float, default: float = 0.0) -> Floats:
-    return np.clip(np.nan_to_num(values, nan=default, posinf=most, neginf=0.0), 0.0, most)
+    return finite(values, 0.0, most, nan=default)
 
 
 def _ages(ragged: Ragged) -> Ragged:
     return Ragged(ragged.row, _seconds(ragged.seconds, most=_LONGEST))
+
+
+def _patience(seconds: Floats) -> Floats:
+    """A time that makes no sense is no leave to give a call up."""
+    return np.where(np.isfinite(seconds), seconds, np.inf)

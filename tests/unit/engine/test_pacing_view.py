@@ -163,7 +163,8 @@ def test_agents_are_grouped_by_the_campaigns_that_run_where_they_sit() -> None:
 
 def test_campaigns_with_agents_in_common_are_decided_together_and_say_so() -> None:
     rng = Random(3)
-    owners = [campaign(rng, mode=DialMode.PREDICTIVE, rules_profile="laboratory") for _ in range(2)]
+    made = [campaign(rng, mode=DialMode.PREDICTIVE, rules_profile="laboratory") for _ in range(2)]
+    owners = [Campaign(c.view) for c in made]  # nothing counted yet
     rows = [Row(c, "n1", 500) for c in owners]
     agents: dict[UUID, Agent] = {}
     for number in range(12):
