@@ -105,8 +105,8 @@ class Decision:
         given = self.inputs
         binding = Binding(int(self.binding[row]))
         calls, free = int(self.calls[row]), int(given.agents_free[row])
-        shared = self._shared(row)
-        if self.shared is not None and shared:
+        served = self._served(row)
+        if self.shared is not None and served:
             free = int(self.shared.free[row])
         live = int(given.live_answers[row])
         rate = int(given.abandoned[row]) / live if live else 0.0
@@ -114,7 +114,7 @@ class Decision:
         sentence = (
             f"{calls} call{'s' if calls != 1 else ''} for {free} free agent"
             f"{'s' if free != 1 else ''} ({int(given.in_flight[row])} under way"
-            f"{_with(shared)}): {_told(binding, ahead)}"
+            f"{_with(served)}): {_told(binding, ahead)}"
         )
         return Explanation(
             calls=calls,
@@ -128,20 +128,18 @@ class Decision:
             abandon_rate=rate,
             target_abandon=float(given.target_abandon[row]),
             sentence=sentence,
+            agents=served[0] if served else None,
+            several=served[1] if served else None,
+            others=served[2] if served else None,
             **ahead,
-            **shared,
         )
 
-    def _shared(self, row: int) -> dict[str, int]:
-        """Who serves the row, by the names of `Explanation`; empty where it was decided alone."""
+    def _served(self, row: int) -> tuple[int, int, int] | None:
+        """`agents`, `several` and `others` of a row that was decided with others."""
         shared = self.shared
         if shared is None or not shared.others[row]:
-            return {}
-        return {
-            "agents": int(shared.agents[row]),
-            "several": int(shared.several[row]),
-            "others": int(shared.others[row]),
-        }
+            return None
+        return int(shared.agents[row]), int(shared.several[row]), int(shared.others[row])
 
     def _forecast(self, row: int) -> dict[str, float]:
         """The forecast of a predictive row by the names of `Explanation`; empty for others."""
@@ -159,12 +157,13 @@ class Decision:
         }
 
 
-def _with(shared: dict[str, int]) -> str:
-    if not shared:
+def _with(served: tuple[int, int, int] | None) -> str:
+    if served is None:
         return ""
+    agents, several, others = served
     return (
-        f"; {shared['several']} of {shared['agents']} agents serve other campaigns too, "
-        f"{shared['others']} decided together with this one"
+        f"; {several} of {agents} agents serve other campaigns too, "
+        f"{others} decided together with this one"
     )
 
 

@@ -23,8 +23,8 @@ class CountedViews:
         self, look: Outlook, given: PacingInput, pools: Pools, *, weight: Floats, agents: Floats,
         calls: Floats, certain: Ints, joint: Flags,
     ) -> None:  # fmt: skip
-        """Per pair `weight`; per view `agents`, `calls` (under way); per row of `pools.rows`
-        `certain` (persons who are there) and `joint` (whose calls under way count)."""
+        """`weight` (pairs, horizons); per view `agents` and `calls` (under way); per row of
+        `pools.rows` `certain` (persons who are there) and `joint` (whose calls count)."""
         few = (agents <= _MOST_AGENTS) & (agents > 0) & (calls <= _MOST_TRIALS)
         self.views: Ints = np.flatnonzero(few)
         place = np.where(few, np.cumsum(few) - 1, -1)
@@ -46,9 +46,8 @@ class CountedViews:
         self._land(at[ringing], rings)
         self._land(at[analysing], told)
         # Persons who are there already, and agents kept for others: nobody lands.
-        there, pair = each(np.repeat(np.arange(len(certain)), certain), self._begin)
-        sure = np.broadcast_to(self._share[pair, None], (len(there), horizons))
-        self._add(self._view[pair], sure, landing=False)
+        _, pair = each(np.repeat(np.arange(len(certain)), certain), self._begin)
+        self._add(self._view[pair], self._share[pair], landing=False)
         group = np.concatenate([given.sharing.talking, given.sharing.wrapping])
         mine = np.flatnonzero(few[pools.view_of])
         mine = mine[np.argsort(pools.view_group[mine], kind="stable")]
@@ -67,7 +66,7 @@ class CountedViews:
     def lost_with_one(self) -> Floats:
         """(pairs,): the same with a call more of the pair's row."""
         counts = self._counts.some(self._view)
-        chance = self._fresh[self._at] * self._share[:, None]
+        chance = self._fresh[self._at] * self._share
         counts.add(chance, stretches(chance))
         return counts.lost(self._agents[self._view])
 
@@ -79,7 +78,7 @@ class CountedViews:
     def _land(self, at: Ints, chance: Floats) -> None:
         """Trials of rows (-1: of none here), in each view with the share that lands there."""
         trial, pair = each(at, self._begin)
-        self._add(self._view[pair], chance[trial] * self._share[pair, None], landing=True)
+        self._add(self._view[pair], chance[trial] * self._share[pair], landing=True)
 
     def _add(self, view: Ints, chance: Floats, *, landing: bool) -> None:
         if not len(view):

@@ -137,7 +137,7 @@ def _paid(crowd: SharedCrowd, theta: Floats, at_stake: Flags) -> Floats:
     """What a person who finds no agent in a view may cost: the least that any row `at_stake` there
     pays, of those whose agents are all in the view."""
     pools = crowd.pools
-    bears = (crowd.weight > 1 - 1e-9) & at_stake[pools.pair_at]
+    bears = pools.inside & at_stake[pools.pair_at]
     least = np.full(pools.views, np.inf)
     np.minimum.at(least, pools.pair_view[bears], theta[pools.pair_at[bears]])
     return np.where(np.isfinite(least), least, 1.0)

@@ -35,28 +35,28 @@ class SharedCrowd:
         wait, `kept`: agents kept for the rows that are not joint, both by `pools.rows`."""
         rows, sharing, alone = pools.rows, given.sharing, Crowd(look)
         self.pools = pools
-        self.weight = pools.weights(agents)
         self.agents = pools.of_views(agents)
         certain = np.where(joint, look.sure[rows], kept)
-        share = self.weight[:, None] ** np.arange(1, 4)  # w, w^2, w^3
-        place = pools.pair_view, pools.pair_at
         busy = powers(
             look.busy_of(np.concatenate([sharing.talking, sharing.wrapping]), len(agents))
         )
+        self.weight = pools.weights(np.maximum(agents[:, None] - busy[:, 0], 0.0))
+        share = self.weight[:, None, :] ** np.arange(1, 4)[:, None]  # w, w^2, w^3
+        at = pools.pair_at
         #: What each pair gains by a call of its row.
-        self._fresh = powers(look.fresh[rows])[pools.pair_at] * share[:, :, None]
-        self._lands_one = alone.new_lands[rows][pools.pair_at] * share[:, :1]
-        self._own_one = alone.new_own[rows][pools.pair_at] * share[:, 1:2]
+        self._fresh = powers(look.fresh[rows])[at] * share
+        self._lands_one = alone.new_lands[rows][at] * share[:, 0]
+        self._own_one = alone.new_own[rows][at] * share[:, 1]
         #: By view: answers and busy agents, who lands, what of it is the lander's own chance.
         ringing = powers(look.answers[rows]) * joint[:, None, None] + certain[:, None, None]
-        self._sums = self._by_view(ringing[pools.pair_at] * share[:, :, None])
+        self._sums = self._by_view(ringing[at] * share)
         np.add.at(self._sums, pools.view_of, busy[pools.view_group])
         lands, own = alone.lands[rows] * joint[:, None], alone.own[rows] * joint[:, None]
-        self.lands = self._by_view(lands[place[1]] * share[:, :1])
-        self._own = self._by_view(own[place[1]] * share[:, 1:2])
+        self.lands = self._by_view(lands[at] * share[:, 0])
+        self._own = self._by_view(own[at] * share[:, 1])
         #: Calls that could take an agent of a view each, and the free ones there.
         called = np.where(joint, there, kept).astype(np.float64)
-        self._calls = self._by_view(called[pools.pair_at])
+        self._calls = self._by_view(called[at])
         self._free = pools.of_views(sharing.free.astype(np.float64))
         self._counted = CountedViews(
             look, given, pools, weight=self.weight, agents=self.agents, calls=self._calls,
@@ -104,7 +104,7 @@ class SharedCrowd:
 
     def by_row(self, of_views: Floats) -> Floats:
         """The worst of the views that a row's answers land in, times the share that does."""
-        return self.worst(self.weight[:, None] * of_views[self.pools.pair_view])
+        return self.worst(self.weight * of_views[self.pools.pair_view])
 
     def worst(self, of_pairs: Floats) -> Floats:
         """The largest value of each row."""

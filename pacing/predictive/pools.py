@@ -4,8 +4,8 @@ A pool is rows that are linked by agents who serve several of them. Whether ever
 finds an agent is a question of sets (Hall 1935): for some rows, whether their answers fit on all
 the agents who serve any of them. A *view* is such a set of agents: those of one row, those of the
 rows that one group of agents serves, and all of the pool. A row whose agents are all in a view
-lands there with every answer; another one with the share of its agents that is (the longest-idle
-agent gets the call, and who that is has to do with how many there are, not with skills).
+lands there with every answer; another one with the share that the view has of those who will be
+free for it (the longest-idle of them gets the call).
 
 With all agents serving all rows there is one view, and it is that of a single row of that size.
 """
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pacing.state import Floats, Ints, Sharing
+from pacing.state import Flags, Floats, Ints, Sharing
 
 _MOST_JOINS = 100_000  # (view, row, group) of a pool; a larger one is lent, not decided jointly
 
@@ -60,14 +60,25 @@ class Pools:
         rows = np.bincount(self.row_group, minlength=len(agents))
         return self.of_rows(agents / np.maximum(rows, 1))
 
-    def weights(self, agents: Floats) -> Floats:
-        """Share of each pair's answers that lands in its view. `agents`: by group."""
-        common = np.bincount(
-            self.join_pair, weights=agents[self.join_group], minlength=len(self.pair_at)
-        )
-        whole = self.of_rows(agents)[self.pair_at]
-        share: Floats = np.divide(common, whole, out=np.zeros(len(whole)), where=whole > 0)
+    def weights(self, free: Floats) -> Floats:
+        """Share of each pair's answers that lands in its view: of those free, (groups, horizons),
+        who serve the row. (pairs, horizons); 1 where all who serve it are in the view."""
+        common = np.zeros((len(self.pair_at), free.shape[1]))
+        np.add.at(common, self.join_pair, free[self.join_group])
+        of_row = np.zeros((len(self.rows), free.shape[1]))
+        np.add.at(of_row, self.row_of, free[self.row_group])
+        whole = of_row[self.pair_at]
+        share = np.divide(common, whole, out=np.ones(whole.shape), where=whole > 1e-9)
+        share[self.inside] = 1.0
         return share
+
+    @property
+    def inside(self) -> Flags:
+        """Pairs whose row is served from nowhere else than the view."""
+        common = np.bincount(self.join_pair, minlength=len(self.pair_at))
+        groups = np.bincount(self.row_of, minlength=len(self.rows))
+        every: Flags = common == groups[self.pair_at]
+        return every
 
     def of_rows(self, agents: Floats) -> Floats:
         """Agents who serve each of `rows`, given those of each group."""

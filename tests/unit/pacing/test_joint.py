@@ -179,6 +179,39 @@ def test_two_rows_with_all_agents_in_common_dial_as_much_as_one(agents: int) -> 
     assert apart.calls.sum() == pytest.approx(merged.calls[0], abs=1)
 
 
+@pytest.mark.parametrize("agents", [4, 30])
+def test_with_all_agents_in_common_a_call_costs_what_it_would_in_one_campaign(agents: int) -> None:
+    talks = [(i % 2, 0, 5.0 + 7 * i) for i in range(agents - agents // 4)]
+    rings = [(i % 2, 0.5 + i) for i in range(agents // 4 + 5)]
+    none = {"leads": np.zeros(2, dtype=np.int64), "waiting": _ints([1, 0])}
+    two = pool(  # learning alike: at the same slot
+        [agents // 4], [BOTH], rows=2, talking=talks, ringing=rings, slot=_ints([0, 0]), **none
+    )
+    one = pool(
+        [agents // 4], [frozenset({0})], rows=1, talking=[(0, g, s) for _, g, s in talks],
+        ringing=[(0, s) for _, s in rings], **{k: v[:1] for k, v in none.items()},
+    )  # fmt: skip
+    together, merged = Engine().decide(two).forecast, Engine().decide(one).forecast
+    assert together is not None and merged is not None
+    assert merged.price[0] > 0.001
+    assert together.price == pytest.approx(np.repeat(merged.price, 2), rel=1e-6)
+
+
+def test_an_agent_who_serves_both_is_worth_less_than_one_for_each_and_more_than_none() -> None:
+    """10 and 10 agents and 10 who serve both: between 10 and 20 for either campaign."""
+    rings = [(r, float(s)) for r in (0, 1) for s in range(12)]
+    one, two = frozenset({0}), frozenset({1})
+    calls = {
+        name: Engine().decide(pool(free, skills, rows=2, ringing=rings)).calls.sum()
+        for name, free, skills in (
+            ("none", [10, 10], [one, two]),
+            ("both", [10, 10, 10], [one, BOTH, two]),
+            ("each", [20, 20], [one, two]),
+        )
+    }  # fmt: skip
+    assert calls["none"] < calls["both"] < calls["each"]
+
+
 def test_no_agent_counts_twice() -> None:
     """Free agents whom several rows could use are used up once, whoever dials first."""
     for rows in (1, 2, 4):
