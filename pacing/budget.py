@@ -66,11 +66,8 @@ class Budget:
         if more > 0:
             pad = np.zeros(more)
             self.factor = np.concatenate([self.factor, pad + np.log(_FIRST)])
-            self.goal, self.pace = (np.concatenate([a, pad]) for a in (self.goal, self.pace))
-            self.came, self.expected = (
-                np.concatenate([a, pad]) for a in (self.came, self.expected)
-            )
-            self._time, self.answers = (np.concatenate([a, pad]) for a in (self._time, self.answers))
+            for name in ("goal", "pace", "came", "expected", "_time", "answers"):
+                setattr(self, name, np.concatenate([getattr(self, name), pad]))
             self.recent = np.hstack([self.recent, np.zeros((2, more))])
 
     def note(

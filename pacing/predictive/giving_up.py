@@ -38,7 +38,7 @@ def give_up(given: PacingInput, look: Outlook, choice: Choice, theta: Floats) ->
     by = look.call(at)
     lands = stretches(by)
     chance = by[:, -1]
-    others = stretches(look.answers[:, 0])[row] - lands
+    others = choice.lands[row] - lands
     # Its own risk beside the others, and whom it robs of an agent.
     full, edge = choice.full[row], choice.edge[row]
     if _NOW:
