@@ -27,7 +27,8 @@ class Link:
 
     async def ask(self, action_id: str, seconds: float) -> str:
         try:
-            await self.wire.ask("Ping", action_id, {}, timeout=seconds)
+            async with asyncio.timeout(60.0):  # a wire that forgets it must not hang the test
+                await self.wire.ask("Ping", action_id, {}, timeout=seconds)
         except Unanswered as error:
             return str(error)
         return "answered"
