@@ -23,6 +23,7 @@ from tests.lab.public import PublicCall
 from tests.lab.verdict import pops_fit, same_story_after_a_crash
 
 _SLACK = 0.5  # s by which three processes on a loaded machine may differ about an instant
+_STUCK = 60.0  # s after which a channel that nobody needs counts as stuck
 _FINAL = frozenset({"done", "blocked"})
 
 
@@ -151,18 +152,28 @@ async def promises_kept(
 
 
 async def _nothing_left(centre: CallCentre, campaign: str) -> None:
-    """No lead is held, and of our channels only the agents' phones are still up."""
+    """No lead is held, and of our channels only the agents' phones are still up, within _STUCK."""
     held = await centre.rows("reservation")
     assert not held, held
-    ids: list[str] = []
-    for node in centre.nodes:
-        if node.child is None or not node.child.alive:
-            continue
-        listed = await node.cli("core show channels concise")
-        ids += [line.split("!")[-1].strip() for line in listed.splitlines() if "!" in line]
-    people = [i for i in ids if not i.startswith("leg-")]
-    assert not people, listed
-    assert len(ids) == len(set(ids)) <= len(centre.agents), listed
+    listed, phones = "", 0
+
+    async def nobody() -> bool:
+        nonlocal listed, phones
+        listed, ids = "", []
+        for node in centre.nodes:
+            if node.child is None or not node.child.alive:
+                continue
+            here = await node.cli("core show channels concise")
+            ids += [line.split("!")[-1].strip() for line in here.splitlines() if "!" in line]
+            listed += here
+        phones = len(ids)
+        return all(i.startswith("leg-") for i in ids) and len(ids) == len(set(ids))
+
+    try:
+        await until(nobody, timeout=_STUCK, what="people's channels to be gone")
+    except TimeoutError:
+        raise AssertionError(f"still up after {_STUCK} s:\n{listed}") from None
+    assert phones <= len(centre.agents), listed
 
 
 async def _ledgers(centre: CallCentre, campaign: str) -> dict[str, tuple[int, int]]:

@@ -59,7 +59,9 @@ def _right(
         return met and outcome in right
     waited = seen.end_at - seen.answered_at  # SIPp's own: the dialer may have heard of it late
     if far and waited < window - _EDGE:
-        return bool(outcome == "hung_up_waiting")
+        # Where both hung up at once and Asterisk knew its own side first, it counts against us.
+        crossed = outcome == "abandoned" and record["id"] in ended_by_us
+        return bool(outcome == "hung_up_waiting" or crossed)
     if far and waited < window + _EDGE:  # on the edge either is right
         return outcome in ("hung_up_waiting", "abandoned")
     return bool(outcome == "abandoned")

@@ -115,7 +115,10 @@ def _sessions(pool: Pool) -> list[Session]:
         at = datetime.fromisoformat(told) if told else posted.at
         if told and (old := doubtful.pop(agent, None)) is not None:
             unless_told = "" if agent in begun else old.session
-            goes_on = first.get((agent, at), unless_told) == old.session
+            goes_on = first.get((agent, at), unless_told) == old.session or (
+                # The next sign-in may begin in the moment in which the lost sign-out is made up.
+                state == "signed_out" and (old.session, at) in ends
+            )
             if old.session and state != "connecting" and goes_on:  # "": nothing was written of it
                 begun[agent] = old.since  # the sign-out was lost, and a sign-in after it, too
                 crashed.pop(agent, None)
