@@ -26,8 +26,9 @@ class Engine:
     """Decides, and learns between decisions. One for all rows that are paced together; what it
     learnt of a row stays at the row's `slot`. Deterministic: equal inputs, equal decisions."""
 
-    def __init__(self) -> None:
-        self.brain = Brain()
+    def __init__(self, *, site: bool = False) -> None:
+        """`site`: the campaigns are one site's, and a new one starts from what the others do."""
+        self.brain = Brain(site=site)
 
     def learn(self, seen: Seen) -> None:
         """Take in what happened without comparing it with anything expected: records of earlier

@@ -63,6 +63,22 @@ class Trunks:
 
 
 @dataclass(frozen=True, slots=True)
+class Coming:
+    """The calls placed next, by cell: `share` of a row's next leads; what a row has here need not
+    sum to one. A row that has nothing here is taken as a whole."""
+
+    row: Ints = field(default_factory=_ints)
+    cell: Ints = field(default_factory=_ints)
+    share: Floats = field(default_factory=_floats)
+
+    def __post_init__(self) -> None:
+        n = len(self.row)
+        for name in ("cell", "share"):
+            if getattr(self, name).shape != (n,):
+                raise ValueError(f"{name}: expected shape ({n},), got {getattr(self, name).shape}")
+
+
+@dataclass(frozen=True, slots=True)
 class Windows:
     """Abandon budgets that apply, as many per row as rules and centre ask for.
 
@@ -145,6 +161,11 @@ class PacingInput:
     slot: Ints = field(default_factory=_ints)
     ring_timeout: Floats = field(default_factory=_floats)
     cancel_after: Floats = field(default_factory=_floats)
+    turn: Floats = field(default_factory=_floats)
+    ringing_cell: Ints = field(default_factory=_ints)
+    coming: Coming = field(default_factory=Coming)
+    talking_agent: Ints = field(default_factory=_ints)
+    wrapping_agent: Ints = field(default_factory=_ints)
     tick: float = 1.0  # s since the last decision, and until the next
     sharing: Sharing = field(default_factory=Sharing)
 
@@ -159,7 +180,7 @@ class PacingInput:
                 raise ValueError(f"{name}: expected shape ({n},), got {getattr(self, name).shape}")
         for name, default in (
             ("slot", np.arange(n)), ("ring_timeout", np.full(n, 25.0)),
-            ("cancel_after", np.full(n, np.inf)),
+            ("cancel_after", np.full(n, np.inf)), ("turn", np.ones(n)),
         ):  # fmt: skip
             if getattr(self, name).shape == (0,):
                 object.__setattr__(self, name, default)
@@ -168,6 +189,28 @@ class PacingInput:
         if len(self.sharing.row):
             self.sharing.check(n, len(self.talking.row), len(self.wrapping.row))
 
+        for name, beside in (
+            ("ringing_cell", self.ringing), ("talking_agent", self.talking),
+            ("wrapping_agent", self.wrapping),
+        ):  # fmt: skip
+            shape = getattr(self, name).shape
+            if shape not in ((0,), beside.row.shape):
+                raise ValueError(f"{name}: expected shape {beside.row.shape} or (0,), got {shape}")
+
     @property
     def rows(self) -> int:
         return len(self.mode)
+
+    @property
+    def ringing_places(self) -> Ints:
+        """Where the engine looks up each ringing call: its cell, or its row's slot."""
+        return self._places(self.ringing.row, self.ringing_cell)
+
+    @property
+    def coming_places(self) -> Ints:
+        """The same for `coming`."""
+        return self._places(self.coming.row, self.coming.cell)
+
+    def _places(self, row: Ints, cell: Ints) -> Ints:
+        slot = self.slot[row]
+        return np.where(cell >= 0, cell, slot) if len(cell) else slot

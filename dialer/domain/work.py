@@ -299,6 +299,9 @@ class PastAttempt:
     ended_at: datetime
     outcome: Outcome
     wrap_up: float | None  # s, where an agent described it
+    list_id: UUID | None = None
+    trunk: str = ""
+    agent_id: UUID | None = None
 
 
 #: Something may still become of leads in these states without anybody loading or reopening them.

@@ -58,7 +58,7 @@ class AgentDesk:
         epoch: Callable[[], int],
         node_for: Callable[[Agent], str],
         held: Callable[[], bool],
-        wrapped_up: Callable[[UUID, str, float], None],
+        wrapped_up: Callable[[UUID, str, float, UUID], None],
     ) -> None:
         self._switch_for, self._put, self._post = switch_for, put, post
         self._new_id, self._clock, self._settings = new_id, clock, settings
@@ -244,7 +244,7 @@ class AgentDesk:
         """Wrap-up is over: ready again, or what was asked for meanwhile."""
         if agent.last_call is not None:
             took = self._clock.monotonic() - agent.since
-            self._wrapped_up(agent.last_call.campaign_id, agent.leg_node, took)
+            self._wrapped_up(agent.last_call.campaign_id, agent.leg_node, took, agent.id)
         pending, agent.pending = agent.pending, None
         agent.last_call, agent.disposed = None, False
         if pending is AgentEvent.SIGN_OUT:

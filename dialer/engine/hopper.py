@@ -8,9 +8,10 @@ carried out while the answer got lost can be told from the others and is returne
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
+from itertools import islice
 from uuid import UUID
 
 from dialer.domain.lead import LeadState
@@ -93,6 +94,11 @@ class Hopper:
         if not queue:
             return []
         return [queue.popleft()[1] for _ in range(min(count, len(queue)))]
+
+    def lists(self, campaign_id: UUID, count: int) -> Counter[UUID]:
+        """How many of the next `count` leads are of each list."""
+        queue = self._leads.get(campaign_id, ())
+        return Counter(lead.list_id for _, lead in islice(queue, count))
 
     def take_lead(self, lead_id: UUID) -> ClaimedLead | None:
         """This one lead, if it is here."""

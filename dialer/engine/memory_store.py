@@ -374,6 +374,8 @@ class MemoryPoolStore:
             row.new.node, row.fields["sent_at"], get("ringing_at"), get("answered_at"),
             get("connected_at"), row.fields["ended_at"], outcome,
             said.wrap_up_seconds if said is not None else None,
+            lead.lead.list_id if (lead := self.leads.get(row.new.lead_id)) is not None else None,
+            row.new.trunk, agent_id,
         )  # fmt: skip
 
     async def centre_counts(

@@ -7,7 +7,7 @@ given up where it says so and the rules let it, and has its reasons shown and ke
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -24,12 +24,13 @@ from dialer.engine.lines import Lines
 from dialer.engine.observing import Observer, seen
 from dialer.engine.outlook import outlook
 from dialer.engine.pacing_view import Row, View, pacing_view
-from dialer.engine.past import events_of
+from dialer.engine.past import answer_steps, events_of
 from dialer.engine.settings import EngineSettings
 from dialer.engine.state import Campaign
 from pacing.decision import Decision
 from pacing.engine import Engine
 from pacing.seen import Seen
+from pacing.state import Floats
 from telephony.clock import Clock
 
 log = structlog.get_logger(__name__)
@@ -57,9 +58,12 @@ class Pacer:
         self._store, self._campaigns, self._desk, self._calls = store, campaigns, desk, calls
         self._lines, self._observer, self._giving_up = lines, observer, giving_up
         self._explaining, self._clock, self._settings = explaining, clock, settings
-        self.engine = Engine()
+        self.engine = Engine(site=True)
         self._decided = clock.monotonic()
         self._known: set[UUID] = set()  # campaigns whose records were learnt from
+        #: By what ratio each hour (UTC) changes the answer rate, and the day it was read.
+        self._steps: dict[UUID, tuple[date, Floats]] = {}
+        self._hour = clock.now().replace(minute=0, second=0, microsecond=0)
         self._listening: datetime | None = None  # since when events are heard
         self._centre = Centre()
         self._centre_due = 0.0
@@ -77,6 +81,7 @@ class Pacer:
             if campaign.id not in self._known:
                 await self._learn(campaign, until=self._listening or now)
         self._known &= set(self._campaigns)
+        await self._learn_hours(predictive, now)
         if not predictive:
             self._listening = None
         elif self._listening is None:
@@ -96,6 +101,10 @@ class Pacer:
             attempts,
             campaign.view.settings,
             slot=lambda node: self._observer.slot(campaign.id, node),
+            cell=lambda attempt: self._observer.cell(
+                campaign.id, attempt.node, list_id=attempt.list_id, trunk=attempt.trunk
+            ),
+            agent=self._observer.agent,
         )
         self.engine.learn(seen(events))
         log.info(
@@ -104,6 +113,31 @@ class Pacer:
             campaign=str(campaign.id),
             attempts=len(attempts),
         )
+
+    async def _learn_hours(self, campaigns: Sequence[Campaign], now: datetime) -> None:
+        """What the hours did on the last days; read once a day, one campaign at a time."""
+        mine = {c.id for c in campaigns}
+        for campaign_id in self._steps.keys() - mine:
+            del self._steps[campaign_id]
+        today = now.date()
+        for campaign_id in mine:
+            read = self._steps.get(campaign_id)
+            if read is None or read[0] != today:
+                since = now - timedelta(seconds=self._settings.learn_hours)
+                counts = await self._store.hour_counts({campaign_id: since})
+                self._steps[campaign_id] = today, answer_steps(counts[campaign_id])
+                return
+
+    def _turns(self, now: datetime) -> Mapping[UUID, float]:
+        """Where an hour has begun since the last decision: what that is expected to change."""
+        hour = now.replace(minute=0, second=0, microsecond=0)
+        before, self._hour = self._hour, hour
+        if hour - before != timedelta(hours=1):
+            return {}
+        return {
+            campaign_id: float(steps[hour.astimezone(UTC).hour])
+            for campaign_id, (_, steps) in self._steps.items()
+        }
 
     async def _look_at_centres(self, campaigns: Sequence[Campaign], now: datetime) -> None:
         """Clients whose rules count all their campaigns together."""
@@ -147,6 +181,7 @@ class Pacer:
             tick=max(passed, self._settings.wake_gap),
             now=now,
             at=self._clock.now(),
+            turns=self._turns(self._clock.now()),
         )
         decision = self.engine.decide(view.given, happened)
         cancelled = self._give_up(rows, view, decision)

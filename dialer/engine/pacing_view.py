@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from math import ceil
 from typing import Any
@@ -22,7 +22,7 @@ from dialer.engine.lines import Lines
 from dialer.engine.observing import SIGNALS, Observer
 from dialer.engine.skills import Skills
 from dialer.engine.state import Agent, Call, Campaign
-from pacing.state import Mode, PacingInput, Ragged, Trunks
+from pacing.state import Coming, Mode, PacingInput, Ragged, Trunks
 
 MODES = {
     DialMode.PREVIEW: Mode.PREVIEW,
@@ -44,6 +44,7 @@ class Row:
     campaign: Campaign
     node: str
     leads: int
+    lists: Mapping[UUID, int] = field(default_factory=dict)  # of the leads that come next
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,15 +140,17 @@ def pacing_view(
     tick: float,
     now: float,
     at: datetime,
+    turns: Mapping[UUID, float] | None = None,
 ) -> View:
     """Arrays for the pacing engine. `homes`: see `lend`; an agent in a call counts where the call
     is, and comes back to all the rows they serve. `tick`: s since the last decision; `now`:
-    monotonic, `at`: the calendar's time."""
+    monotonic, `at`: the calendar's time. `turns`: by what ratio answer rates are expected to change
+    now, by campaign, where an hour begins."""
     index = {(row.campaign.id, row.node): i for i, row in enumerate(rows)}
     n, skills = len(rows), Skills([(row.campaign.id, row.node) for row in rows])
     free, busy = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
-    talking: list[tuple[int, float]] = []
-    wrapping: list[tuple[int, float]] = []
+    talking: list[tuple[int, float, int]] = []
+    wrapping: list[tuple[int, float, int]] = []
     serve: tuple[list[tuple[int, ...]], ...] = ([], [], [])  # who is free, talks, wraps up
     for agent in desk.agents.values():
         if agent.available:
@@ -162,7 +165,9 @@ def pacing_view(
             busy[i] += 1
             if agent.pending is None:  # who leaves after this call takes no other one
                 wraps = agent.state is AgentState.WRAP_UP
-                (wrapping if wraps else talking).append((i, now - agent.since))
+                (wrapping if wraps else talking).append(
+                    (i, now - agent.since, observer.agent(agent.id))
+                )
                 serve[1 + wraps].append(skills.of(agent))
     states: Counter[tuple[int, str]] = Counter()
     ringing: list[tuple[int, float, Call]] = []
@@ -186,6 +191,7 @@ def pacing_view(
     ) -> np.ndarray[tuple[int, ...], np.dtype[Any]]:
         return np.array(values, dtype=kind)
 
+    turns = turns or {}
     settings = [row.campaign.view.settings for row in rows]
     given = PacingInput(
         mode=per_row([int(MODES[s.mode]) for s in settings], np.int64),
@@ -205,8 +211,13 @@ def pacing_view(
         ringing=_ragged([(i, age) for i, age, _ in ringing]),
         ringing_signal=per_row([int(SIGNALS[c.progress]) for _, _, c in ringing], np.int64),
         analysing_since=_ragged(analysing),
-        talking=_ragged(talking),
-        wrapping=_ragged(wrapping),
+        talking=_ragged([(i, age) for i, age, _ in talking]),
+        wrapping=_ragged([(i, age) for i, age, _ in wrapping]),
+        turn=per_row([turns.get(row.campaign.id, 1.0) for row in rows], np.float64),
+        ringing_cell=per_row([observer.cell_of(c) for _, _, c in ringing], np.int64),
+        coming=_coming(rows, lines, observer, now),
+        talking_agent=per_row([who for _, _, who in talking], np.int64),
+        wrapping_agent=per_row([who for _, _, who in wrapping], np.int64),
         windows=windows([row.campaign for row in rows], campaigns=campaigns, centre=centre, at=at),
         slot=per_row([observer.slot(row.campaign.id, row.node) for row in rows], np.int64),
         ring_timeout=per_row([s.ring_timeout for s in settings], np.float64),
@@ -231,6 +242,32 @@ def _ragged(pairs: list[tuple[int, float]]) -> Ragged:
     return Ragged(
         row=np.array([i for i, _ in pairs], dtype=np.int64),
         seconds=np.array([age for _, age in pairs], dtype=np.float64),
+    )
+
+
+def _coming(rows: Sequence[Row], lines: Lines, observer: Observer, now: float) -> Coming:
+    """Lists of the next leads, over the trunk they will take: the first that has a line."""
+    row, cell, share = [], [], []
+    for i, each in enumerate(rows):
+        settings = each.campaign.view.settings
+        if settings.mode is not DialMode.PREDICTIVE or not each.lists:
+            continue
+        usable = lines.usable(settings, each.node)
+        trunk = next((t for t in usable if t.free_lines(now) > 0), usable[0] if usable else None)
+        if trunk is None:
+            continue
+        for list_id, count in each.lists.items():
+            row.append(i)
+            cell.append(
+                observer.cell(
+                    each.campaign.id, each.node, list_id=list_id, trunk=trunk.settings.name
+                )
+            )
+            share.append(count / sum(each.lists.values()))
+    return Coming(
+        np.array(row, dtype=np.int64),
+        np.array(cell, dtype=np.int64),
+        np.array(share, dtype=np.float64),
     )
 
 

@@ -5,30 +5,67 @@ A dialer that takes a pool over, and a campaign that becomes predictive, do not 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from uuid import UUID
 
-from dialer.domain.call import Outcome
+import numpy as np
+
+from dialer.domain.call import CONNECTED_OUTCOMES, UNDIALED_OUTCOMES, Outcome
 from dialer.domain.campaign import CampaignSettings
-from dialer.domain.work import PastAttempt
-from dialer.engine.observing import Event
+from dialer.domain.work import HourCount, PastAttempt
+from dialer.engine.observing import NOBODY, Event
+from pacing.learning.hours import steps
 from pacing.seen import Kind
-from pacing.state import Signal
+from pacing.state import Floats, Signal
 
+#: Somebody or something picked up.
+_ANSWERED = CONNECTED_OUTCOMES | {
+    Outcome.ABANDONED, Outcome.HUNG_UP_WAITING, Outcome.MACHINE, Outcome.FAX,
+    Outcome.CALL_SCREENING, Outcome.MESSAGE_DELIVERED,
+}  # fmt: skip
 _UNTOLD = frozenset({Outcome.CANCELLED, Outcome.UNKNOWN, Outcome.EXPIRED})
 
 
 def events_of(
-    attempts: Iterable[PastAttempt], settings: CampaignSettings, *, slot: Callable[[str], int]
+    attempts: Iterable[PastAttempt],
+    settings: CampaignSettings,
+    *,
+    slot: Callable[[str], int],
+    cell: Callable[[PastAttempt], int] = lambda attempt: NOBODY,
+    agent: Callable[[UUID | None], int] = lambda agent_id: NOBODY,
 ) -> list[Event]:
-    """Of these attempts, oldest first. `slot`: by node."""
+    """Of these attempts, oldest first. `slot`: by node; `cell`, `agent`: numbers, where lists and
+    trunks, and agents, are told apart."""
     events: list[Event] = []
     for attempt in attempts:
-        events.extend(_of(attempt, settings, slot(attempt.node)))
+        more = cell(attempt), agent(attempt.agent_id)
+        events.extend((*e, *more) for e in _of(attempt, settings, slot(attempt.node)))
     return events
 
 
-def _of(attempt: PastAttempt, settings: CampaignSettings, slot: int) -> Iterable[Event]:
+def answer_steps(counts: Iterable[HourCount]) -> Floats:
+    """(24): by what ratio the answer rate changes as each hour of the day (UTC) begins."""
+    calls: Counter[int] = Counter()
+    answers: Counter[int] = Counter()
+    for count in counts:
+        hour, outcome = int(count.hour.timestamp()) // 3600, Outcome(count.outcome)
+        if outcome not in UNDIALED_OUTCOMES:
+            calls[hour] += count.attempts
+        if outcome in _ANSWERED:
+            answers[hour] += count.attempts
+    hours = sorted(calls)
+    return steps(
+        np.array(hours, dtype=np.int64),
+        np.array([calls[h] for h in hours], dtype=np.float64),
+        np.array([answers[h] for h in hours], dtype=np.float64),
+    )
+
+
+def _of(
+    attempt: PastAttempt, settings: CampaignSettings, slot: int
+) -> Iterable[tuple[int, int, float, int, int]]:
     sent, ended = attempt.sent_at, attempt.ended_at
     signal = Signal.NONE
     if attempt.ringing_at is not None:

@@ -59,6 +59,8 @@ class EngineSettings:
     learn_from: float = 86400.0
     #: ... and from this many attempts at most: reading them holds up the first decision.
     learn_most: int = 2000
+    #: What the hours of the day do to the answer rate is learnt from the records of so long (s).
+    learn_hours: float = 7 * 86400.0
     #: What a client's other pools abandoned is read this often, where the rules count the centre.
     centre: float = 30.0
     #: The reasons of pacing are kept this often while calls are placed,

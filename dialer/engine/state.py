@@ -62,6 +62,7 @@ class Call:
     given_up: bool = False  # nobody would be free for who answers: it is to be ended
     hanging_up: bool = False  # ... and the switch has been told
     spared_until: float = 0.0  # monotonic: it was told in vain, and is not told again at once
+    cell: int | None = None  # where pacing keeps what it learns of its list over its trunk
     unseen: bool = False  # for a while: the link to its node was away
     do_not_call: bool = False  # asked for while the call was on
     reopened: bool = False  # the lead was done: an agent called it by hand

@@ -36,6 +36,8 @@ from telephony.nodes import Switchboard
 
 log = structlog.get_logger(__name__)
 
+_NEXT = 50  # leads that say from which lists the next calls are
+
 
 _FREE_WEIGHT = 1000
 
@@ -176,8 +178,10 @@ class Ticker:
             waiting = self._hopper.size(campaign.id)
             campaign.reason = "" if waiting else "no leads due"
             weights = [self._weight(campaign.id, node) for node in nodes]
+            predictive = campaign.view.settings.mode is DialMode.PREDICTIVE
+            lists = self._hopper.lists(campaign.id, _NEXT) if predictive else {}
             rows.extend(
-                Row(campaign, node, leads)
+                Row(campaign, node, leads, lists)
                 for node, leads in zip(nodes, _shares(waiting, weights), strict=True)
             )
         return rows

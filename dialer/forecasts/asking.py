@@ -134,7 +134,7 @@ async def _events(
         part = attempts[first : first + _SLICE]
         events += events_of(part, settings, slot=lambda node: 0)
         await asyncio.sleep(0)
-    kind, _, seconds, signal, became = zip(*events, strict=True) if events else ((),) * 5
+    kind, _, seconds, signal, became, *_ = zip(*events, strict=True) if events else ((),) * 5
     return {"kind": kind, "seconds": seconds, "signal": signal, "became": became}
 
 

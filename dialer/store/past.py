@@ -33,8 +33,9 @@ async def recent(
     query = (
         sa.select(
             _A.node, _A.sent_at, _A.ringing_at, _A.answered_at, _A.connected_at, _A.ended_at,
-            _A.outcome, d.c.wrap_up_seconds,
+            _A.outcome, d.c.wrap_up_seconds, t.lead.c.list_id, _A.trunk, _A.agent_id,
         )
+        .outerjoin(t.lead, t.lead.c.id == _A.lead_id)
         .outerjoin(d, sa.and_(d.c.attempt_id == _A.id, d.c.agent_id == _A.agent_id))
         .where(
             _A.campaign_id == campaign_id,
@@ -52,7 +53,8 @@ async def recent(
     return [
         PastAttempt(
             row.node, row.sent_at, row.ringing_at, row.answered_at, row.connected_at,
-            row.ended_at, Outcome(row.outcome), row.wrap_up_seconds,
+            row.ended_at, Outcome(row.outcome), row.wrap_up_seconds, row.list_id, row.trunk,
+            row.agent_id,
         )
         for row in reversed(rows)
     ]  # fmt: skip

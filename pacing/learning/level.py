@@ -13,7 +13,7 @@ from math import log
 import numpy as np
 
 from pacing.numbers import between
-from pacing.state import Flags, Floats
+from pacing.state import Flags, Floats, Ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,15 @@ class Changes:
         for array in (self._score, self._seen, self._expected):
             array[:, changed] = 0.0
         return changed, np.where(changed, ratio, 1.0)
+
+    def clear(self, slots: Ints) -> None:
+        """Forget the evidence of these: what it spoke of was taken account of elsewhere."""
+        for array in (self._score, self._seen, self._expected):
+            array[:, slots] = 0.0
+
+    def expect_fall(self, slots: Ints) -> None:
+        """A fall may come: for a while less evidence is asked of it."""
+        self._risen[slots] = 0.0
 
     def rising(self) -> Floats:
         """By what ratio to raise the level now, on evidence that is not certain yet; >= 1."""

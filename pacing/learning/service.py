@@ -11,9 +11,10 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from pacing.learning.grid import AHEAD, HORIZONS, MIDDLES, TALK, WRAP
+from pacing.learning.landing import moments
 from pacing.learning.level import Changes, Watch
+from pacing.learning.pace import CLASSES
 from pacing.learning.prior import lognormal_hazard
-from pacing.learning.ring import moments
 from pacing.state import Array, Floats, Ints, Ragged
 
 TALK_BINS, WRAP_BINS = len(TALK) - 1, len(WRAP) - 1
@@ -45,6 +46,9 @@ def _weights(starts: Floats, edges: Floats) -> Array:
 
 _TALK_AHEAD = _weights(_MIDS[0], TALK)
 _WRAP_AHEAD = _weights(np.concatenate([[0.0], _MIDS[1]]), WRAP)  # first: one that begins
+
+
+_FASTER = CLASSES.astype(np.float32)[:, None]
 
 
 class Hazard:
@@ -84,6 +88,14 @@ class Hazard:
         self.part[some] *= keep
         np.add.at(self.ended, (slot, at), 1.0)
         np.add.at(self.part, (slot, at), np.minimum(seconds - self.edges[at], self.widths[at]))
+
+    def passed(self, slot: Ints, seconds: Floats) -> Floats:
+        """Events to be expected of what lasted so long: the hazards it went through, summed."""
+        at = self.bins(seconds)
+        rate = self.rate[slot]
+        before = np.cumsum(rate * self.widths, axis=1) - rate * self.widths
+        mine: Ints = np.arange(len(slot))
+        return before[mine, at] + rate[mine, at] * np.maximum(seconds - self.edges[at], 0.0)
 
     def watch(self, slot: Ints, row_slot: Ints, seconds: Floats, elapsed: float) -> None:
         """Compare what ended in `elapsed` s (slots) with what goes on (slots, ages)."""
@@ -126,8 +138,8 @@ class ServiceModel:
         self.talk = Hazard(TALK, lognormal_hazard(TALK, mean=120.0, cv=1.0))
         self.wrap = Hazard(WRAP, lognormal_hazard(WRAP, mean=15.0, cv=0.6))
         self.window = np.zeros(0)
-        #: Chance, variance and third central moment.
-        self.busy = np.zeros((0, STAGES, 3, HORIZONS), dtype=np.float32)
+        #: Chance, variance and third central moment, by class of pace (one: no telling apart).
+        self.busy = np.zeros((0, 1, STAGES, 3, HORIZONS), dtype=np.float32)
 
     def grow(self, slots: int) -> None:
         old = len(self.window)
@@ -136,9 +148,20 @@ class ServiceModel:
         self.talk.grow(slots)
         self.wrap.grow(slots)
         self.window = np.concatenate([self.window, np.full(slots - old, 2.0)])
-        pad = np.zeros((slots - old, STAGES, 3, HORIZONS), dtype=np.float32)
+        pad = np.zeros((slots - old, *self.busy.shape[1:]), dtype=np.float32)
         self.busy = np.concatenate([self.busy, pad])
         self.refresh(np.arange(old, slots), Ragged(), Ragged())
+
+    @property
+    def classes(self) -> int:
+        """Classes of pace that are told apart."""
+        return int(self.busy.shape[1])
+
+    def tell_agents_apart(self) -> None:
+        """From now on with a table for each class of pace."""
+        if self.classes == 1:
+            self.busy = np.repeat(self.busy, len(CLASSES), axis=1)
+            self.refresh(np.arange(len(self.window)), Ragged(), Ragged())
 
     def refresh(self, slots: Ints, talking: Ragged, wrapping: Ragged) -> None:
         """Compute the tables of these slots anew. `row` of both holds slots."""
@@ -146,27 +169,37 @@ class ServiceModel:
             return
         self.talk.refresh(slots, talking)
         self.wrap.refresh(slots, wrapping)
-        n, ahead = len(slots), len(_SECONDS)
-        talked = (self.talk.rate[slots] @ _TALK_AHEAD).reshape(n, TALK_BINS, ahead)
-        wrapped = (self.wrap.rate[slots] @ _WRAP_AHEAD).reshape(n, WRAP_BINS + 1, ahead)
-        stays, wraps = np.exp(-talked), np.exp(-wrapped)  # chances of still being at it
-        each = np.empty_like(stays)  # ends in this second
-        each[..., 0] = 1 - stays[..., 0]
-        np.subtract(stays[..., :-1], stays[..., 1:], out=each[..., 1:])
-        # Free again at whole seconds. A talk that ends in second u, in its middle, leaves what is
-        # then left for wrap-up (slot, u, s); half a second is put right where the table is read.
-        after = np.zeros((n, 2 * ahead - 1), dtype=np.float32)
-        after[:, ahead:] = 1 - wraps[:, 0, :-1]
-        shifted = np.ascontiguousarray(sliding_window_view(after, ahead, axis=1)[:, ::-1])
-        free = np.zeros((n, STAGES, ahead + 1), dtype=np.float32)
-        np.matmul(each, shifted, out=free[:, :TALK_BINS, :-1])
-        free[:, :TALK_BINS, -1] = free[:, :TALK_BINS, -2]
-        free[:, TALK_BINS:, 1:] = 1 - wraps[:, 1:]
-        until = (MIDDLES[None, :] + self.window[slots][:, None]).astype(np.float32)
-        busy = 1 - np.concatenate(
-            [_read(free[:, :TALK_BINS], until - 0.5), _read(free[:, TALK_BINS:], until)], axis=1
-        )
-        self.busy[slots] = moments(busy)
+        talk, wrap, window = self.talk.rate[slots], self.wrap.rate[slots], self.window[slots]
+        if self.classes > 1:
+            talk, wrap = ((r[:, None] * _FASTER).reshape(-1, r.shape[1]) for r in (talk, wrap))
+            window = np.repeat(window, self.classes)
+        self.busy[slots] = _busy(talk, wrap, window).reshape(-1, *self.busy.shape[1:])
+
+
+def _busy(talk: Array, wrap: Array, window: Floats) -> Array:
+    """Rates by bin (n, bins) and connect windows (n) s to moments of being busy at MIDDLES + window
+    (n, STAGES, 3, HORIZONS)."""
+    n, ahead = len(window), len(_SECONDS)
+    talked = (talk @ _TALK_AHEAD).reshape(n, TALK_BINS, ahead)
+    wrapped = (wrap @ _WRAP_AHEAD).reshape(n, WRAP_BINS + 1, ahead)
+    stays, wraps = np.exp(-talked), np.exp(-wrapped)  # chances of still being at it
+    each = np.empty_like(stays)  # ends in this second
+    each[..., 0] = 1 - stays[..., 0]
+    np.subtract(stays[..., :-1], stays[..., 1:], out=each[..., 1:])
+    # Free again at whole seconds. A talk that ends in second u, in its middle, leaves what is
+    # then left for wrap-up (slot, u, s); half a second is put right where the table is read.
+    after = np.zeros((n, 2 * ahead - 1), dtype=np.float32)
+    after[:, ahead:] = 1 - wraps[:, 0, :-1]
+    shifted = np.ascontiguousarray(sliding_window_view(after, ahead, axis=1)[:, ::-1])
+    free = np.zeros((n, STAGES, ahead + 1), dtype=np.float32)
+    np.matmul(each, shifted, out=free[:, :TALK_BINS, :-1])
+    free[:, :TALK_BINS, -1] = free[:, :TALK_BINS, -2]
+    free[:, TALK_BINS:, 1:] = 1 - wraps[:, 1:]
+    until = (MIDDLES[None, :] + window[:, None]).astype(np.float32)
+    busy = 1 - np.concatenate(
+        [_read(free[:, :TALK_BINS], until - 0.5), _read(free[:, TALK_BINS:], until)], axis=1
+    )
+    return moments(busy)
 
 
 def _read(table: Array, seconds: Array) -> Array:

@@ -9,8 +9,10 @@ import numpy as np
 from pacing.budget import Budget
 from pacing.decision import AHEAD, Forecast
 from pacing.learning.analysis import Analysis
+from pacing.learning.counts import PHASE_OF
 from pacing.learning.grid import AGES, MIDDLES
-from pacing.learning.ring import PHASE_OF, RingModel
+from pacing.learning.pace import Pace
+from pacing.learning.ring import RingModel
 from pacing.learning.service import ServiceModel
 from pacing.limits import room
 from pacing.predictive.choose import choose
@@ -26,6 +28,7 @@ _PART = 200  # events learnt at once from the past
 _TURNS = 10  # decisions after which a slot's tables are computed anew
 _FIRST_TURNS, _SOONER = 300, 4  # ... while little is known
 _AT_ONCE = 40  # slots
+_ROUND = 60  # decisions after which it is looked how much cells, slots and agents differ
 _SLOW_CYCLE = 600.0  # s from one answer to the next of an agent, at most
 _SOON = int(np.searchsorted(MIDDLES, AHEAD)) - 1
 
@@ -43,14 +46,18 @@ class Plan:
 
 
 class Brain:
-    """Learns from what was seen, then plans. Arrays by slot; see `PacingInput`."""
+    """Learns from what was seen, then plans. Arrays by slot; see `PacingInput`. `site`: all slots
+    are campaigns of one site, from which new ones start."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, site: bool = False) -> None:
+        self._site = site
+        self.pace = Pace()
         self.ring, self.service = RingModel(), ServiceModel()
         self.analysis, self.budget = Analysis(), Budget()
         self._pooling = Pooling()
         self._turn, self._slots = 0, 0
-        self._before: tuple[Ints, Ints, Ints] | None = None  # slot, phase, age of ringing calls
+        #: Slot, place, phase, age of the calls that rang.
+        self._before: tuple[Ints, Ints, Ints, Ints] | None = None
         self._risk = np.zeros(0)  # abandoned calls expected of what is under way, by slot
         self._due = np.zeros((2, 0))  # answers, abandoned calls expected until the next decision
 
@@ -62,10 +69,12 @@ class Brain:
     def plan(self, given: PacingInput, seen: Seen) -> Plan:
         """Learn what was seen, then decide for all rows (those that are not predictive too)."""
         given, seen = sane(given), sane_seen(seen)
-        self._grow(int(max(given.slot.max(initial=-1), seen.slot.max(initial=-1))) + 1)
+        self._grow(
+            _most(given.slot, seen.slot), _most(given.ringing_cell, given.coming.cell, seen.cell)
+        )
         pools = self._pooling.find(given.sharing)
         self._learn(given, seen, pools)
-        ahead = Outlook(given, self.ring, self.service, self.analysis)
+        ahead = Outlook(given, self.ring, self.service, self.analysis, self.pace)
         answers = ahead.answers[:, 0, -1] + given.leads * ahead.fresh[:, 0, -1]
         allowance = self.budget.allow(given, self._risk[given.slot], answers)
         predictive = given.mode == Mode.PREDICTIVE
@@ -111,54 +120,91 @@ class Brain:
         seen = sane_seen(seen)
         if not len(seen.kind):
             return
-        self._grow(int(seen.slot.max()) + 1)
+        self._grow(_most(seen.slot), _most(seen.cell))
+        self._settle(seen)
         size = _PART * len(np.unique(seen.slot))
         for first in range(0, len(seen.kind), size):  # in parts, so that the past fades
             part = slice(first, first + size)
-            some = Seen(
-                seen.kind[part], seen.slot[part], seen.seconds[part], seen.signal[part],
-                seen.became[part],
-            )  # fmt: skip
-            self.ring.forget(self.ring.note(some))
+            some = seen.part(part)
+            self.ring.counts.forget(self._note(some))
             talk, wrap = _of(some, Kind.TALK_ENDED), _of(some, Kind.WRAP_ENDED)
             self.service.talk.note(some.slot[talk], some.seconds[talk])
             self.service.wrap.note(some.slot[wrap], some.seconds[wrap])
             self.analysis.note(some)
-        learnt = np.unique(seen.slot)
+        self.ring.look_around(site=self._site)
         nothing = Ragged()
-        share, delay = self.analysis.share[learnt], self.analysis.delay[learnt]
-        silence = np.zeros(0, dtype=np.int64)
-        self.ring.refresh(learnt, nothing, silence, share=share, delay=delay)
-        self.service.refresh(learnt, nothing, nothing)
+        slots = np.unique(seen.slot)
+        self._refresh_ring(
+            np.union1d(slots, seen.of_cells.slot), nothing, np.zeros(0, dtype=np.int64)
+        )
+        self.service.refresh(slots, nothing, nothing)
 
-    def _grow(self, need: int) -> None:
+    def _grow(self, slots: int, places: int) -> None:
+        """Room for this many `slots`, and cells among them up to `places`."""
+        need = max(slots, places)
         if need <= self._slots:
             return
+        if places:  # cells come one after the other
+            need += need // 4
         for part in (self.ring, self.service, self.analysis, self.budget):
             part.grow(need)
         self._risk = np.concatenate([self._risk, np.zeros(need - self._slots)])
         self._due = np.hstack([self._due, np.zeros((2, need - self._slots))])
         self._slots = need
 
-    def _learn(self, given: PacingInput, seen: Seen, pools: Pools | None) -> None:
-        slots, slot = self._slots, given.slot
-        answers = self.ring.note(seen)
-        due = np.zeros(slots)
+    def _settle(self, seen: Seen, given: PacingInput | None = None) -> Ints:
+        """Learn which cells there are; returns the new ones."""
+        pairs = [(seen.cell, seen.slot)] if len(seen.cell) else []
+        if given is not None:
+            for row, cell in (
+                (given.ringing.row, given.ringing_cell), (given.coming.row, given.coming.cell),
+            ):  # fmt: skip
+                if len(cell):
+                    pairs.append((cell, given.slot[row]))
+        new = [self.ring.settle(cell[cell >= 0], slot[cell >= 0]) for cell, slot in pairs]
+        return np.concatenate(new) if new else np.zeros(0, dtype=np.int64)
+
+    def _note(self, seen: Seen) -> Floats:
+        """Answers by place; those of a cell count for its slot too."""
+        answers = self.ring.counts.note(seen)
+        if len(seen.cell):
+            answers += self.ring.counts.note(seen.of_cells)
+        return answers
+
+    def _changes(self, answers: Floats, given: PacingInput) -> Flags:
+        """Places whose answer rate has changed, and were told so."""
+        due = np.zeros(self._slots)
         if self._before is not None:
-            of, phase, age = self._before
-            due = given.tick * _by_row(of, self.ring.rate[of, phase, age], slots)
-        changed, ratio = self.ring.changes.note(answers, due, self.ring.known)
+            of, place, phase, age = self._before
+            rate = given.tick * self.ring.rate[place, phase, age]
+            due = _by_row(of, rate, self._slots)
+            if len(own := np.flatnonzero(place != of)):
+                due += _by_row(place[own], rate[own], self._slots)
+        changed, ratio = self.ring.notice(answers, due)
         some = np.flatnonzero(changed)
         if len(some):
-            under_way = np.bincount(slot[given.ringing.row], minlength=slots)[some]
-            self.ring.change(some, ratio[some], under_way.astype(np.float64))
-        self.ring.forget(answers)
+            row, place = given.slot[given.ringing.row], given.ringing_places
+            under_way = np.bincount(row, minlength=self._slots)
+            under_way += np.bincount(place[place != row], minlength=self._slots)
+            self.ring.counts.change(some, ratio[some], under_way[some].astype(np.float64))
+        return changed
+
+    def _learn(self, given: PacingInput, seen: Seen, pools: Pools | None) -> None:
+        slots, slot = self._slots, given.slot
+        new = self._settle(seen, given)
+        answers = self._note(seen)
+        changed = self._changes(answers, given)
+        changed[new] = True
+        if (given.turn != 1.0).any():
+            changed |= self.ring.expect(slot, given.turn)
+        self.ring.counts.forget(answers)
         talk, wrap = _of(seen, Kind.TALK_ENDED), _of(seen, Kind.WRAP_ENDED)
         talking = Ragged(slot[given.talking.row], given.talking.seconds)
         wrapping = Ragged(slot[given.wrapping.row], given.wrapping.seconds)
         self.service.talk.watch(seen.slot[talk], talking.row, talking.seconds, given.tick)
         self.service.talk.note(seen.slot[talk], seen.seconds[talk])
         self.service.wrap.note(seen.slot[wrap], seen.seconds[wrap])
+        self._note_pace(given, seen, talk, wrap)
         self.analysis.note(seen)
         abandoned = _count(seen, Kind.ABANDONED, slots)
         live = _count(seen, Kind.CONNECTED, slots) + abandoned
@@ -174,28 +220,63 @@ class Brain:
         self.budget.pace[slot] = np.maximum(self.budget.pace[slot], least)
         self.ring.timeout[slot] = given.ring_timeout
         self.service.window[slot] = given.connect_window
-        ringing = Ragged(slot[given.ringing.row], given.ringing.seconds)
-        self._refresh(slot, changed, ringing, given.ringing_signal, talking, wrapping)
-        ages = np.clip(ringing.seconds + given.tick / 2, 0, AGES - 1).astype(np.int64)
-        self._before = ringing.row, PHASE_OF[given.ringing_signal], ages
+        self._refresh(given, changed, talking, wrapping)
+        ages = np.clip(given.ringing.seconds + given.tick / 2, 0, AGES - 1).astype(np.int64)
+        phases = PHASE_OF[given.ringing_signal]
+        self._before = slot[given.ringing.row], given.ringing_places, phases, ages
+
+    def _note_pace(self, given: PacingInput, seen: Seen, talk: Ints, wrap: Ints) -> None:
+        if not (len(seen.agent) or len(given.talking_agent) or len(given.wrapping_agent)):
+            return
+        self.service.tell_agents_apart()
+        if len(seen.agent):
+            for at, hazard in ((talk, self.service.talk), (wrap, self.service.wrap)):
+                expected = hazard.passed(seen.slot[at], seen.seconds[at])
+                self.pace.note(seen.agent[at], expected)
 
     def _refresh(
-        self, slot: Ints, changed: Flags, ringing: Ragged, signal: Ints, talking: Ragged,
-        wrapping: Ragged,
-    ) -> None:  # fmt: skip
-        """Each slot every few decisions, in turns; those that changed, or seem to, at once."""
+        self, given: PacingInput, changed: Flags, talking: Ragged, wrapping: Ragged
+    ) -> None:
+        """Each place every few decisions, in turns; those that changed, or seem to, at once."""
+        slot = given.slot
+        row, place = slot[given.ringing.row], given.ringing_places
+        signal, seconds = given.ringing_signal, given.ringing.seconds
         mine = np.zeros(self._slots, dtype=bool)
         mine[slot] = True
+        own = mine.copy()
+        if len(given.ringing_cell) or len(given.coming.row):
+            cells = np.concatenate([place, given.coming_places])
+            own[cells] = True
+            self.ring.timeout[cells] = self.ring.timeout[self.ring.owner[cells]]
+            at = np.flatnonzero(place != row)  # these are seen twice: at their slot and their cell
+            row = np.concatenate([row, place[at]])
+            signal, seconds = (np.concatenate([a, a[at]]) for a in (signal, seconds))
         # Groups of some size, each in its own turn: many small ones would cost more.
         turns = max(_SOONER if self._turn < _FIRST_TURNS else _TURNS, -(-self._slots // _AT_ONCE))
         group = np.arange(self._slots) // max(_AT_ONCE, -(-self._slots // turns))
         due = group == self._turn % turns
         if self._turn == 0:
             due[:] = True
-        slots = np.flatnonzero(mine & (due | changed | (self.ring.changes.rising() > 1.35)))
-        share, delay = self.analysis.share[slots], self.analysis.delay[slots]
-        self.ring.refresh(slots, ringing, signal, share=share, delay=delay)
+        if self._turn % _ROUND == 0:
+            self.ring.look_around(site=self._site)
+            self.pace.look_around()
+        slots = np.flatnonzero(own & (due | changed | (self.ring.changes.rising() > 1.35)))
+        self._refresh_ring(slots, Ragged(row, seconds), signal)
+        if self._slots > _AT_ONCE and self._turn:
+            # Where classes of pace cost as many tables each, a part of a group each round.
+            part = np.arange(self._slots) + self._turn // turns
+            due = due & (part % self.service.classes == 0)
         self.service.refresh(np.flatnonzero(mine & due), talking, wrapping)
+
+    def _refresh_ring(self, places: Ints, ringing: Ragged, signal: Ints) -> None:
+        of = self.ring.owner[places]
+        share, delay = self.analysis.share[of], self.analysis.delay[of]
+        self.ring.refresh(places, ringing, signal, share=share, delay=delay)
+
+
+def _most(*numbers: Ints) -> int:
+    """How many places there must be for these."""
+    return int(max(n.max(initial=-1) for n in numbers)) + 1
 
 
 def _of(seen: Seen, kind: Kind) -> Ints:

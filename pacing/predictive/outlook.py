@@ -9,8 +9,11 @@ from __future__ import annotations
 import numpy as np
 
 from pacing.learning.analysis import Analysis
+from pacing.learning.counts import PHASE_OF
 from pacing.learning.grid import AGES, HORIZONS, MIDDLES, PHASES
-from pacing.learning.ring import PHASE_OF, RingModel, moments
+from pacing.learning.landing import moments
+from pacing.learning.pace import Pace
+from pacing.learning.ring import RingModel
 from pacing.learning.service import STAGES, TALK_BINS, ServiceModel
 from pacing.numbers import between
 from pacing.predictive.ragged import starts
@@ -22,7 +25,12 @@ class Outlook:
     they are asked for. Every array of moments is (rows, 3, horizons)."""
 
     def __init__(
-        self, given: PacingInput, ring: RingModel, service: ServiceModel, analysis: Analysis
+        self,
+        given: PacingInput,
+        ring: RingModel,
+        service: ServiceModel,
+        analysis: Analysis,
+        pace: Pace,
     ) -> None:
         slot, n = given.slot, given.rows
         self._given, self._share = given, analysis.share
@@ -30,12 +38,18 @@ class Outlook:
         self._busy = service.busy.reshape(-1, 3, HORIZONS)
         ages = between(given.ringing.seconds, 0, AGES - 1).astype(np.int64)
         phase = PHASE_OF[given.ringing_signal]
-        self._calls = (slot[given.ringing.row] * PHASES + phase) * AGES + ages
+        self._calls = (given.ringing_places * PHASES + phase) * AGES + ages
         talk = service.talk.bins(given.talking.seconds)
         wrap = service.wrap.bins(given.wrapping.seconds) + TALK_BINS
         self.agent_row = np.concatenate([given.talking.row, given.wrapping.row])
-        self._stages = slot[self.agent_row] * STAGES + np.concatenate([talk, wrap])
-        self.fresh = ring.lands[slot, 0, 0].astype(np.float64)
+        of = slot[self.agent_row] * service.classes
+        if service.classes > 1:
+            of += np.concatenate([
+                pace.classes(_or_unknown(given.talking_agent, talk)),
+                pace.classes(_or_unknown(given.wrapping_agent, wrap)),
+            ])  # fmt: skip
+        self._stages = of * STAGES + np.concatenate([talk, wrap])
+        self.fresh = _fresh(given, ring)
         self.answers = _sum(given.ringing.row, self._ring, self._calls, n)
         self._soon = self._analysing(analysis.delay)
         if len(self._soon):
@@ -74,6 +88,25 @@ class Outlook:
             (given.analysing_since.row, self._soon, True),
             (self.agent_row, self._busy[self._stages, 0].astype(np.float64), False),
         ]
+
+
+def _fresh(given: PacingInput, ring: RingModel) -> Floats:
+    """(rows, 3, horizons) of a call placed now: of the cells that come next in their shares."""
+    fresh: Floats = ring.lands[given.slot, 0, 0].astype(np.float64)
+    coming = given.coming
+    if not len(coming.row):
+        return fresh
+    whole = np.bincount(coming.row, weights=coming.share, minlength=given.rows)
+    mixed = np.zeros((given.rows, HORIZONS))
+    chance = ring.lands[given.coming_places, 0, 0, 0].astype(np.float64)
+    np.add.at(mixed, coming.row, chance * coming.share[:, None])
+    told = whole > 0
+    fresh[told] = moments(mixed[told] / whole[told, None])
+    return fresh
+
+
+def _or_unknown(agents: Ints, busy: Ints) -> Ints:
+    return agents if len(agents) else np.full(len(busy), -1)
 
 
 def _sum(row: Ints, table: Array, at: Ints | None, rows: int) -> Floats:

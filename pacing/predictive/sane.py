@@ -11,6 +11,7 @@ from pacing.seen import Seen
 from pacing.state import Floats, Ints, PacingInput, Ragged
 
 _LONGEST = 86_400.0  # s
+_TURN = 0.5, 2.0  # ratios of the answer rate from one hour to the next
 _MANY = 1_000_000
 
 
@@ -32,6 +33,8 @@ def sane(given: PacingInput) -> PacingInput:
         ringing_signal=whole_between(given.ringing_signal, 0, 3)
         if len(given.ringing_signal) == len(given.ringing.row)
         else np.zeros(len(given.ringing.row), dtype=np.int64),
+        turn=finite(given.turn, *_TURN, nan=1.0),
+        coming=replace(given.coming, share=_seconds(given.coming.share, most=1.0)),
         sharing=replace(given.sharing, free=_count(given.sharing.free)),
         tick=float(finite(np.array([given.tick]), 0.01, 60.0, nan=1.0)[0]),
     )

@@ -9,6 +9,7 @@ from pacing.simulator.experiment import Policy, run
 from pacing.simulator.scenario import (
     Analysis,
     Campaign,
+    Cell,
     Curve,
     Machines,
     Retries,
@@ -21,6 +22,7 @@ from pacing.simulator.tally import Results
 __all__ = [
     "Analysis",
     "Campaign",
+    "Cell",
     "Curve",
     "Machines",
     "PerFreeAgent",

@@ -10,10 +10,10 @@ from typing import Protocol
 
 import numpy as np
 
-from pacing.simulator.fates import Fates, generator
+from pacing.simulator.fates import Fate, Fates, generator
 from pacing.simulator.network import Calls, Network
 from pacing.simulator.scenario import Campaign, Scenario, at
-from pacing.state import Floats, Ints
+from pacing.state import Coming, Floats, Ints
 
 _SHOCK = (1 << 20) + 1  # stream of the factors on p
 _MINUTE = 60.0
@@ -42,7 +42,9 @@ class Dialing:
         rows = self._runs * self._per_run
         self.fates: Draws = Fates(seeds, campaigns)
         ticks = scenario.ticks
-        self._p = np.array([at(c.p, ticks) * _factors(c, ticks) for c in campaigns])
+        self._p = np.array(
+            [at(c.p, ticks) * _factors(c, ticks) * hours(c, scenario, ticks) for c in campaigns]
+        )
         self._talk = np.array([at(c.talk, ticks) for c in campaigns])
         busy = np.tile([c.busy for c in campaigns], self._runs)
         self._most = 1.0 - busy - _LEAST_FAILED
@@ -51,7 +53,9 @@ class Dialing:
         # Slots: one per row; more of them where a campaign has several lists, one per list.
         self._timeout = np.tile([c.timeout for c in campaigns], self._runs)
         self._begins = [np.array([t for t, _ in c.lists]) for c in campaigns]
-        self.lists = max(max(len(c.lists), 1) for c in campaigns)
+        self.lists = max(max(len(c.lists), 1 + len(c.cells)) for c in campaigns)
+        #: Per campaign with cells: shares added up (cells, ticks), factors, delays.
+        self._cells = [_cells(c, ticks) if c.cells else None for c in campaigns]
         self.slot: Ints = np.arange(rows) * self.lists
         self._fresh: Floats = np.tile([min(c.leads, _MANY * 1e6) for c in campaigns], self._runs)
         self.finished = np.full(rows, np.inf)
@@ -136,10 +140,12 @@ class Dialing:
         if self._later_at_all:
             tries = self._attempts(granted)
             p = p * self._weaker[rows, tries]
-        p = np.minimum(p, self._most[rows])
+        cell, better, later = self._cell_of(number, fates)
+        p = np.minimum(p * better, self._most[rows])
         talk = self._talk[number, self._number]
-        places = network.dial(calls, rows, fates, time=time, p=p, talk=talk)
+        places = network.dial(calls, rows, fates, time=time, p=p, talk=talk, later=later)
         calls.slot[places] = self.slot[rows]
+        calls.cell[places] = self.slot[rows] + cell
         if tries is None:
             self._fresh -= granted
         else:
@@ -149,6 +155,34 @@ class Dialing:
             self.finished[empty] = time  # the last of them counts: retries may follow
         self.tokens -= granted.reshape(self._runs, self._per_run).sum(axis=1)
         return rows, places
+
+    def coming(self) -> Coming:
+        """In what shares the next calls of each row are of its cells."""
+        rows = np.arange(self._runs * self._per_run)
+        row, cell, share = [], [], []
+        for number, cells in enumerate(self._cells):
+            if cells is not None:
+                mine = rows[number :: self._per_run]
+                each = np.diff(cells[0][:, self._number], prepend=0.0)
+                row.append(np.repeat(mine, len(each)))
+                cell.append((self.slot[mine][:, None] + 1 + np.arange(len(each))).ravel())
+                share.append(np.tile(each, len(mine)))
+        if not row:
+            return Coming()
+        return Coming(np.concatenate(row), np.concatenate(cell), np.concatenate(share))
+
+    def _cell_of(self, number: Ints, fates: Floats) -> tuple[Ints, Floats, Floats]:
+        """Per call, `number` its campaign: its cell (from 1; 0: none), p times what, s later."""
+        cell = np.zeros(len(number), dtype=np.int64)
+        better, later = np.ones(len(number)), np.zeros(len(number))
+        for campaign, cells in enumerate(self._cells):
+            if cells is None:
+                continue
+            mine = np.flatnonzero(number == campaign)
+            upto, factors, delays = cells
+            which = np.searchsorted(upto[:-1, self._number], fates[mine, Fate.CELL], side="right")
+            cell[mine], better[mine], later[mine] = which + 1, factors[which], delays[which]
+        return cell, better, later
 
     def placed_before(self, granted: Ints) -> None:
         """So many of the calls of each row were placed before the run: they cost it no lead, and
@@ -201,6 +235,23 @@ class Dialing:
         minutes = int(self._scenario.end / _MINUTE) + 2
         drawn = np.array([generator(s, _SHOCK, 0).standard_normal(minutes) for s in seeds])
         return np.asarray(np.exp(sd * drawn - sd**2 / 2))
+
+
+def _cells(campaign: Campaign, ticks: Floats) -> tuple[Floats, Floats, Floats]:
+    shares = np.array([at(c.share, ticks) for c in campaign.cells])
+    upto = np.cumsum(shares, axis=0) / shares.sum(0)
+    factors, delays = (
+        np.array([getattr(c, f) for c in campaign.cells]) for f in ("factor", "later")
+    )
+    return upto, factors, delays
+
+
+def hours(campaign: Campaign, scenario: Scenario, ticks: Floats) -> Floats:
+    """The hour's factor on p at each tick."""
+    if not campaign.hours:
+        return np.ones(len(ticks))
+    hour = np.floor((ticks - scenario.warm_up) / 3600.0).astype(np.int64)
+    return np.array(campaign.hours)[np.clip(hour, 0, len(campaign.hours) - 1)]
 
 
 def _factors(campaign: Campaign, ticks: Floats) -> Floats:

@@ -35,6 +35,7 @@ class Fate(IntEnum):
     SIGNAL = 10  # uniform: which signal
     RINGING = 11  # s to 180
     ANNOUNCED = 12  # s to an announcement
+    CELL = 13  # uniform: which list over which route
 
 
 _BASE = 5
@@ -51,7 +52,9 @@ class Fates:
     def __init__(self, seeds: Sequence[int], campaigns: Sequence[Campaign]) -> None:
         self._keys = [(seed, c) for seed in seeds for c in range(len(campaigns))]
         self._campaigns = campaigns
-        self.full = any(c.machines or c.signals or np.isfinite(c.patience) for c in campaigns)
+        self.full = any(
+            c.machines or c.signals or c.cells or np.isfinite(c.patience) for c in campaigns
+        )
         self.columns = len(Fate) if self.full else _BASE
         n = len(self._keys)
         self._drawn: NDArray[np.float64] = np.empty((n, 2 * _BLOCK, self.columns))
@@ -108,6 +111,7 @@ class Fates:
         into[:, Fate.SIGNAL] = g.random(_BLOCK)
         into[:, Fate.RINGING] = _lognormal(g, signals.ringing)
         into[:, Fate.ANNOUNCED] = _lognormal(g, signals.announcement)
+        into[:, Fate.CELL] = g.random(_BLOCK)
 
 
 def _lognormal(g: np.random.Generator, spread: Spread) -> Floats:

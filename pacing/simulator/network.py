@@ -19,12 +19,12 @@ class Calls:
     """The columns. Times are s since the start of the run."""
 
     _FLOATS = ("placed", "ends", "talk", "wrap", "patience", "verdict", "rings", "media")
-    _INTS = ("row", "slot", "outcome", "tries")
+    _INTS = ("row", "slot", "cell", "outcome", "tries")
     _FLAGS = ("machine", "passes")
 
     def __init__(self, places: int) -> None:
         self._size = places
-        self.row, self.slot, self.outcome, self.tries = (
+        self.row, self.slot, self.cell, self.outcome, self.tries = (
             np.zeros(places, dtype=np.int64) for _ in self._INTS
         )
         (
@@ -92,13 +92,18 @@ class Network:
         time: float,
         p: Floats,
         talk: Floats,
+        later: Floats | float = 0.0,
     ) -> Ints:
-        """Place calls at `time`; `p` and `talk` (mean) per call. Returns their places."""
+        """Place calls at `time`; `p`, `talk` (mean) and `later` (s to every answer) per call.
+        Returns their places."""
         at = calls.reserve(len(rows))
         luck = fates[:, Fate.ANSWER]
         answered = luck < p
         busy = ~answered & (luck > 1.0 - self._busy[rows])
-        seconds = np.where(answered, fates[:, Fate.RING], self._timeout[rows])
+        timeout = self._timeout[rows]
+        seconds = np.where(answered, fates[:, Fate.RING] + later, timeout)
+        answered &= seconds < timeout  # who would have answered later does not
+        seconds = np.minimum(seconds, timeout)
         seconds = np.where(busy, fates[:, Fate.FAIL], seconds)
         calls.row[at] = rows
         calls.placed[at] = time

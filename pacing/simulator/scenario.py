@@ -103,6 +103,16 @@ class Retries:
 
 
 @dataclass(frozen=True, slots=True)
+class Cell:
+    """A list over a route: what `share` of the leads dialed come from it (beside those of the
+    campaign's other cells), how much better than `p` they answer, how much later it rings (s)."""
+
+    factor: float = 1.0
+    share: float | Curve = 1.0
+    later: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Campaign:
     """Calls of one campaign. `p` is the share of calls truly answered before the timeout."""
 
@@ -121,6 +131,8 @@ class Campaign:
     lists: tuple[
         tuple[float, float], ...
     ] = ()  # (s since the start, p times this): a new slot each
+    cells: tuple[Cell, ...] = ()  # all of one slot
+    hours: tuple[float, ...] = ()  # p times this in each hour after the warm-up; the last stays
     signals: Signals | None = None
     machines: Machines | None = None
     retries: Retries | None = None
@@ -155,9 +167,14 @@ class Scenario:
     duration: float = 14_400.0  # counted, after the warm-up
     cap: float = 0.03  # share of live answers that may be abandoned
     endless: bool = False  # the abandon window does not close with the run
+    tells: tuple[str, ...] = ()  # what the policy is told besides: "cells", "agents", "hours"
     notes: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
+        if unknown := set(self.tells) - {"cells", "agents", "hours"}:
+            raise ValueError(f"expected cells, agents or hours, got {sorted(unknown)}")
+        if any(c.lists and c.cells for c in self.campaigns):
+            raise ValueError("expected lists (a slot each) or cells (of one slot), got both")
         if self.agents < 1 or not self.campaigns:
             raise ValueError(f"expected agents and campaigns, got {self.agents}")
         if self.tick <= 0 or self.warm_up < 0 or self.duration <= 0:

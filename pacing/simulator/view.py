@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from pacing.simulator.dialing import hours
 from pacing.simulator.sharing import Groups
 from pacing.simulator.world import World
-from pacing.state import Ints, Mode, PacingInput, Ragged, Sharing, Trunks, Windows
+from pacing.state import Coming, Floats, Ints, Mode, PacingInput, Ragged, Sharing, Trunks, Windows
 
 
 class View:
@@ -25,8 +26,23 @@ class View:
         self._window = np.tile([c.window for c in scenario.campaigns], world.runs)
         self._timeout = np.tile([c.timeout for c in scenario.campaigns], world.runs)
         self._row = np.arange(n)
+        self._cells, self._agents = ("cells" in scenario.tells, "agents" in scenario.tells)
+        self._none: Ints = np.zeros(0, dtype=np.int64)
         self._trunk = self._row // world.per_run
         self._groups = Groups(world) if world.per_run > 1 else None
+
+    def _turn(self, time: float) -> Floats:
+        """By what ratio answer rates change with the hour that begins now; 1 within the hour."""
+        scenario, world = self._world.scenario, self._world
+        if "hours" not in scenario.tells:
+            return self._ones
+        both = np.array([time - scenario.tick, time])
+        steps = [
+            factors[1] / factors[0]
+            for c in scenario.campaigns
+            for factors in (hours(c, scenario, both),)
+        ]
+        return np.tile(steps, world.runs)
 
     def now(self) -> tuple[PacingInput, Ints]:
         """The input, and the places of its ringing calls, for `World.act`."""
@@ -88,6 +104,11 @@ class View:
             slot=dialing.slot,
             ring_timeout=self._timeout,
             cancel_after=dialing.cancel_after,
+            turn=self._turn(time),
+            ringing_cell=calls.cell[ringing] if self._cells else self._none,
+            coming=dialing.coming() if self._cells else Coming(),
+            talking_agent=talking if self._agents else self._none,
+            wrapping_agent=wrapping if self._agents else self._none,
             tick=scenario.tick,
             sharing=self._groups.now(talking, wrapping) if self._groups is not None else Sharing(),
         )

@@ -53,7 +53,8 @@ class World:
         )
         self._changes = changes(scenario)[::-1]
         self._no_lines: Ints = np.zeros(self.runs, dtype=np.int64)
-        self._seen: list[tuple[Kind, Ints, Floats, Ints, Ints]] = []
+        self._tells = set(scenario.tells)
+        self._seen: list[tuple[Kind, Ints, Floats, Ints, Ints, Ints, Ints]] = []
 
     def resume(self, who: Ints) -> None:
         """These agents (of all runs) are at work already, as `state` and the times of its end say:
@@ -78,9 +79,9 @@ class World:
         if granted.any():
             rows, at = self.dialing.dial(granted, self.calls, self.network, self.time)
             self.tally.count("placed", rows, self.time)
-            self._note(Kind.PLACED, self.calls.slot[at], 0.0)
+            self._note_calls(Kind.PLACED, at, 0.0)
             if self.network.has_signals:
-                self._note(Kind.PROGRESS, self.calls.slot[at], 0.0, became=int(Signal.TRYING))
+                self._note_calls(Kind.PROGRESS, at, 0.0, became=int(Signal.TRYING))
 
     def advance(self) -> Seen:
         """To the next tick; what was seen since the last one."""
@@ -130,7 +131,7 @@ class World:
         least = self.dialing.cancel_after[rows]
         if (age < least - 1e-9).any():
             raise ValueError(f"expected calls that rang {least.min()} s, got {age.min()} s")
-        self._note(Kind.CANCELLED, calls.slot[places], age, self._signals(places, self.time))
+        self._note_calls(Kind.CANCELLED, places, age, self._signals(places, self.time))
         self.tally.count("cancelled", rows, self.time)
         self.tally.count("answers_lost", rows[calls.outcome[places] == ANSWERED], self.time)
         calls.ringing = calls.ringing[~np.isin(calls.ringing, places)]
@@ -161,7 +162,7 @@ class World:
                 which = outcome == code
                 mine = places[which]
                 heard = signal if isinstance(signal, int) else signal[which]
-                self._note(kind, calls.slot[mine], age[which], heard)
+                self._note_calls(kind, mine, age[which], heard)
                 self.tally.count(name, calls.row[mine], self.time)
             picked: Ints = places[outcome == ANSWERED]
             others = places[outcome != ANSWERED]
@@ -198,21 +199,22 @@ class World:
                 places, when = at[which], when[which]
                 before = calls.signal(places, np.nextafter(when, 0.0))
                 age, became = when - calls.placed[places], calls.signal(places, when)
-                self._note(Kind.PROGRESS, calls.slot[places], age, before, became=became)
+                self._note_calls(Kind.PROGRESS, places, age, before, became=became)
 
     def _events(self, people: Ints, until: float) -> list[Event]:
         """The floor's events of this tick, and the ends of talks noted."""
         calls = self.calls
         ended = np.flatnonzero(self._talk_due < until)
         if len(ended):
-            self._note(Kind.TALK_ENDED, self.slot[ended], self.talk_ends[ended] - self.began[ended])
+            talked = self.talk_ends[ended] - self.began[ended]
+            self._note(Kind.TALK_ENDED, self.slot[ended], talked, agent=ended)
             self.state[ended] = 2
             self._talk_due[ended] = np.inf
         freed = np.flatnonzero(self._wrap_due < until)
         events: list[Event] = []
         if len(freed):
             at = self.wrap_ends[freed]
-            self._note(Kind.WRAP_ENDED, self.slot[freed], at - self.talk_ends[freed])
+            self._note(Kind.WRAP_ENDED, self.slot[freed], at - self.talk_ends[freed], agent=freed)
             self.state[freed] = 0
             self._wrap_due[freed] = np.inf
             moment = int(Moment.FREE)
@@ -269,8 +271,11 @@ class World:
         self.talk_ends[who], self.wrap_ends[who] = talk_ends, wrap_ends
         talked, wrapped = talk_ends < until, wrap_ends < until
         if talked.any():
-            self._note(Kind.TALK_ENDED, slot[talked], (talk_ends - time)[talked])
-            self._note(Kind.WRAP_ENDED, slot[wrapped], (wrap_ends - talk_ends)[wrapped])
+            for kind, lasted, over in (
+                (Kind.TALK_ENDED, talk_ends - time, talked),
+                (Kind.WRAP_ENDED, wrap_ends - talk_ends, wrapped),
+            ):
+                self._note(kind, slot[over], lasted[over], agent=who[over])
         self.state[who] = np.where(wrapped, 0, np.where(talked, 2, 1))
         self._talk_due[who] = np.where(talked, np.inf, talk_ends)
         self._wrap_due[who] = np.where(wrapped, np.inf, wrap_ends)
@@ -295,21 +300,39 @@ class World:
         signal: Ints | int = 0,
         *,
         became: Ints | int = 0,
+        cell: Ints | int = -1,
+        agent: Ints | int = -1,
     ) -> None:
         if len(slot):
             n = len(slot)
             told = np.broadcast_to(seconds, n), np.broadcast_to(signal, n)
-            self._seen.append((kind, slot, *told, np.broadcast_to(became, n)))
+            rest = np.broadcast_to(cell, n), np.broadcast_to(agent, n)
+            self._seen.append((kind, slot, *told, np.broadcast_to(became, n), *rest))
+
+    def _note_calls(
+        self,
+        kind: Kind,
+        places: Ints,
+        seconds: Floats | float,
+        signal: Ints | int = 0,
+        *,
+        became: Ints | int = 0,
+    ) -> None:
+        slot, cell = self.calls.slot[places], self.calls.cell[places]
+        self._note(kind, slot, seconds, signal, became=became, cell=cell)
 
     def _told(self) -> Seen:
         noted, self._seen = self._seen, []
         if not noted:
             return Seen()
-        kinds, slots, seconds, signals, became = zip(*noted, strict=True)
+        kinds, slots, seconds, signals, became, cells, agents = zip(*noted, strict=True)
+        none = np.zeros(0, dtype=np.int64)
         return Seen(
             kind=np.repeat([int(kind) for kind in kinds], [len(slot) for slot in slots]),
             slot=np.concatenate(slots),
             seconds=np.concatenate(seconds),
             signal=np.concatenate(signals),
             became=np.concatenate(became),
+            cell=np.concatenate(cells) if "cells" in self._tells else none,
+            agent=np.concatenate(agents) if "agents" in self._tells else none,
         )

@@ -420,6 +420,8 @@ async def test_what_a_pacing_engine_learns_from_is_what_left_and_ended(house: Ho
     assert (spoke.node, spoke.ringing_at, spoke.answered_at) == ("a", after(1, 2), after(1, 9))
     assert (spoke.connected_at, spoke.ended_at) == (after(1, 9.5), after(1, 40))
     assert (spoke.sent_at, spoke.wrap_up) == (after(1, 0), 7.5)
+    assert (spoke.list_id, spoke.trunk, spoke.agent_id) == (leads[1].list_id, "t", house.agent)
+    assert all_of_them[0].agent_id is None
     assert all_of_them[0].wrap_up is None
     assert await recent(house.first, since=NOW, until=LATER, limit=2) == all_of_them[-2:]
     early = await recent(house.first, since=NOW, until=after(2, 30), limit=10)

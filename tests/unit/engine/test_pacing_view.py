@@ -230,7 +230,7 @@ def observed(*steps: Any, mode: DialMode = DialMode.PREDICTIVE) -> list[tuple[An
     observer.want(True)
     one = call(Random(1), campaign(Random(1), mode=mode), "n1")
     one.sent, one.answered, one.progress, one.given_up = 100.0, 0.0, None, False
-    one.lead = object()  # type: ignore[assignment]
+    one.lead = SimpleNamespace(list_id=uuid4())  # type: ignore[assignment]
     for step in steps:
         step(observer, one)
     seen = observer.take()

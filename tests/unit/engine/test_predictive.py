@@ -297,7 +297,7 @@ async def test_a_new_engine_learns_from_the_records_and_a_switch_of_mode_too(log
     ring = pool.engine.pacer.engine.brain.ring
     slot = pool.engine.observer.slot(campaign, "n1")
     answers = sum("answered_at" in row.fields for row in rows)
-    assert ring.answered[slot].sum() > 0.5 * min(answers, 300)
+    assert ring.counts.answered[slot].sum() > 0.5 * min(answers, 300)
     service = pool.engine.pacer.engine.brain.service
     assert service.talk.ended[slot].sum() > 10
     assert agents

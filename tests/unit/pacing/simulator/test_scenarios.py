@@ -238,5 +238,5 @@ def test_the_engine_hears_what_the_network_says() -> None:
     engine = Engine()
     result = run(replace(of(signals=Signals()), duration=300.0), engine, seeds=range(2))
     ring = engine.brain.ring
-    assert ring.entered[:, 1].sum() > 0.4 * result.placed.sum()
-    assert ring.entered[:, 2].sum() > 0
+    assert ring.counts.entered[:, 1].sum() > 0.4 * result.placed.sum()
+    assert ring.counts.entered[:, 2].sum() > 0
