@@ -155,11 +155,13 @@ def _fill(
     growing = ~np.logical_or.reduceat(crowd.single, begin)
 
     def cost(more: Ints | None = None) -> Floats:
-        return crowd.worst(crowd.one_more(more) * scale[view]) / chance
+        return crowd.worst(crowd.one_more(more, of=going) * scale[view]) / chance
 
+    going = np.ones(len(begin), dtype=bool)
     now = cost()
     open_ = (now <= 1) & (most > 0)
     while open_.any():
+        going = np.logical_or.reduceat(open_, begin)
         behind = np.where(open_, (load + chance * calls) / agents, np.inf)
         least = np.minimum.reduceat(behind, begin)
         first = np.flatnonzero(open_ & (behind == least[pool]))
@@ -179,6 +181,6 @@ def _fill(
         crowd.add(placed)
         total = np.add.reduceat(calls, begin)
         size = np.where(growing, np.minimum(np.maximum(total // _CHUNK, 1), 2 * size), 1)
-        now = cost()
+        now = np.where(going[pool], cost(), now)
         open_ &= (now <= 1) & (calls < most)
     return calls, now

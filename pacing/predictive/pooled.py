@@ -77,20 +77,25 @@ class SharedCrowd:
         crowded = (self._calls > self._free)[:, None]
         return full * crowded, edge * crowded
 
-    def one_more(self, more: Ints | None = None) -> Floats:
+    def one_more(self, more: Ints | None = None, *, of: Flags | None = None) -> Floats:
         """By pair: what a call of its row adds to the people of its view who meet nobody. `more`:
-        after so many calls of each row, none of them `single`."""
+        after so many calls of each row, none of them `single`; `of`: only in these pools, 0 for
+        others."""
         sums, lands, own, calls = self._sums, self.lands, self._own, self._calls
         if more is not None:
             sums, lands, own, calls = self._with(more)
-        view = self.pools.pair_view
-        now = _lost(sums, lands, own, self.agents)
-        then = _lost(
-            sums[view] + self._fresh, lands[view] + self._lands_one, own[view] + self._own_one,
-            self.agents[view],
+        pools, view = self.pools, self.pools.pair_view
+        mine = np.ones(len(self.agents), dtype=np.bool_) if of is None else of[pools.view_pool]
+        some, pair = np.flatnonzero(mine), np.flatnonzero(mine[view])
+        its = view[pair]
+        now, then = np.zeros(len(self.agents)), np.zeros(len(view))
+        now[some] = _lost(sums[some], lands[some], own[some], self.agents[some])
+        then[pair] = _lost(
+            sums[its] + self._fresh[pair], lands[its] + self._lands_one[pair],
+            own[its] + self._own_one[pair], self.agents[its],
         )  # fmt: skip
         few = self._counted
-        if len(few.views):
+        if mine[few.views].any():
             now[few.views], then[few.pairs] = few.lost(), few.lost_with_one()
         now *= calls > self._free
         then *= calls[view] + 1 > self._free[view]
