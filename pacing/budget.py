@@ -18,7 +18,8 @@ import numpy as np
 from pacing.numbers import between, finite
 from pacing.state import Flags, Floats, Ints, PacingInput
 
-_ETA, _ETA_SECONDS = 0.0015, 24.0  # per answer; divided by 1 + the answers in so many s
+_ETA, _FIRST_ANSWERS = 1.5, 150.0  # steps of eta / (answers so far + these) per answer
+_MOST_ANSWERS = 4000.0  # ... so many at most: what goes on for days is still followed
 _STEP = 0.05  # most in one decision
 _MEMORY = 40.0  # abandoned calls after which a share 1/e of the comparison is left
 _DOUBTED = 4.0  # abandoned calls for which the forecast is believed
@@ -57,6 +58,7 @@ class Budget:
         self.came, self.expected = np.zeros(0), np.zeros(0)  # abandoned calls
         self.recent = np.zeros((2, 0))  # live answers, abandoned calls of the last half hour
         self.pace = np.zeros(0)  # live answers per second, over some fifteen minutes
+        self.answers = np.zeros(0)
         self._time = np.zeros(0)
 
     def grow(self, slots: int) -> None:
@@ -64,11 +66,8 @@ class Budget:
         if more > 0:
             pad = np.zeros(more)
             self.factor = np.concatenate([self.factor, pad + np.log(_FIRST)])
-            self.goal, self.pace = (np.concatenate([a, pad]) for a in (self.goal, self.pace))
-            self.came, self.expected = (
-                np.concatenate([a, pad]) for a in (self.came, self.expected)
-            )
-            self._time = np.concatenate([self._time, pad])
+            for name in ("goal", "pace", "came", "expected", "_time", "answers"):
+                setattr(self, name, np.concatenate([getattr(self, name), pad]))
             self.recent = np.hstack([self.recent, np.zeros((2, more))])
 
     def note(
@@ -84,7 +83,8 @@ class Budget:
         self.came[slot] = self.came[slot] * keep + abandoned
         self.expected[slot] = self.expected[slot] * keep + gone
         truth = (self.came[slot] + _DOUBTED) / (self.expected[slot] + _DOUBTED)
-        eta = _ETA / (1 + self.pace[slot] * _ETA_SECONDS)
+        self.answers[slot] = np.minimum(self.answers[slot] + live, _MOST_ANSWERS)
+        eta = _ETA / (self.answers[slot] + _FIRST_ANSWERS)
         step = eta * (goal * answers - truth * gone) / np.maximum(goal, 0.005)
         step = between(step, -_STEP, _STEP)
         self.factor[slot] = between(self.factor[slot] + step, *_BOUNDS)

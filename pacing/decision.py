@@ -51,6 +51,17 @@ AHEAD = 10.0  # s
 
 
 @dataclass(frozen=True, slots=True)
+class Shared:
+    """Who serves a row that shares agents and was decided with the others, per row; 0 for rows
+    that stand alone."""
+
+    agents: Ints  # who may serve it
+    several: Ints  # ... and other rows too
+    free: Ints  # of `agents`, free now
+    others: Ints  # rows that were decided with it
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """One row's decision in full."""
 
@@ -72,6 +83,9 @@ class Explanation:
     expected_answers: float | None = None
     expected_free: float | None = None
     answer_share: float | None = None
+    agents: int | None = None  # these three: see `Shared`; None: decided alone
+    several: int | None = None
+    others: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,19 +98,23 @@ class Decision:
     wanted: Ints  # before lines, rate and leads
     inputs: PacingInput
     forecast: Forecast | None = None
+    shared: Shared | None = None
 
     def explain(self, row: int) -> Explanation:
         """Why this many, in fields and in a sentence."""
         given = self.inputs
         binding = Binding(int(self.binding[row]))
         calls, free = int(self.calls[row]), int(given.agents_free[row])
+        served = self._served(row)
+        if self.shared is not None and served:
+            free = int(self.shared.free[row])
         live = int(given.live_answers[row])
         rate = int(given.abandoned[row]) / live if live else 0.0
         ahead = self._forecast(row)
         sentence = (
             f"{calls} call{'s' if calls != 1 else ''} for {free} free agent"
-            f"{'s' if free != 1 else ''} ({int(given.in_flight[row])} under way): "
-            f"{_told(binding, ahead)}"
+            f"{'s' if free != 1 else ''} ({int(given.in_flight[row])} under way"
+            f"{_with(served)}): {_told(binding, ahead)}"
         )
         return Explanation(
             calls=calls,
@@ -110,8 +128,18 @@ class Decision:
             abandon_rate=rate,
             target_abandon=float(given.target_abandon[row]),
             sentence=sentence,
+            agents=served[0] if served else None,
+            several=served[1] if served else None,
+            others=served[2] if served else None,
             **ahead,
         )
+
+    def _served(self, row: int) -> tuple[int, int, int] | None:
+        """`agents`, `several` and `others` of a row that was decided with others."""
+        shared = self.shared
+        if shared is None or not shared.others[row]:
+            return None
+        return int(shared.agents[row]), int(shared.several[row]), int(shared.others[row])
 
     def _forecast(self, row: int) -> dict[str, float]:
         """The forecast of a predictive row by the names of `Explanation`; empty for others."""
@@ -127,6 +155,16 @@ class Decision:
             "expected_free": float(ahead.free[row]),
             "answer_share": float(ahead.answer_share[row]),
         }
+
+
+def _with(served: tuple[int, int, int] | None) -> str:
+    if served is None:
+        return ""
+    agents, several, others = served
+    return (
+        f"; {several} of {agents} agents serve other campaigns too, "
+        f"{others} decided together with this one"
+    )
 
 
 def _told(binding: Binding, ahead: dict[str, float]) -> str:

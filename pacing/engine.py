@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from pacing.decision import Binding, Decision
+from pacing.decision import Binding, Decision, Shared
 from pacing.limits import within_trunks
 from pacing.numbers import finite
 from pacing.predictive.brain import Brain, Plan
+from pacing.predictive.joint import Joint
 from pacing.seen import Seen
 from pacing.state import Flags, Floats, Mode, PacingInput
 
@@ -52,6 +53,8 @@ def pace(given: PacingInput, plan: Plan | None = None) -> Decision:
     if ((mode < min(Mode)) | (mode > max(Mode))).any():
         raise ValueError(f"expected modes {[m.name for m in Mode]}, got {mode.tolist()}")
     free = np.maximum(given.agents_free, 0)
+    if plan is not None and plan.joint is not None:
+        free = plan.joint.one_each(free)
     flight = np.maximum(given.in_flight, 0) + np.maximum(given.analysing, 0)
     flight = flight + np.maximum(given.waiting, 0)
     assisted = (mode == Mode.PREVIEW) | (mode == Mode.MANUAL)
@@ -76,7 +79,20 @@ def pace(given: PacingInput, plan: Plan | None = None) -> Decision:
     return Decision(
         calls=calls, cancel=cancel, binding=binding, wanted=wanted, inputs=given,
         forecast=plan.forecast if plan is not None else None,
+        shared=_shared(given.rows, plan.joint) if plan is not None else None,
     )  # fmt: skip
+
+
+def _shared(rows: int, joint: Joint | None) -> Shared | None:
+    if joint is None:
+        return None
+    zero = np.zeros(rows, dtype=np.int64)
+    return Shared(
+        *(
+            joint.onto(zero, values.astype(np.int64))
+            for values in (joint.agents, joint.shared, joint.free, joint.others)
+        )
+    )
 
 
 def over_budget(given: PacingInput) -> Flags:

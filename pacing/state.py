@@ -93,12 +93,50 @@ class Windows:
 
 
 @dataclass(frozen=True, slots=True)
+class Sharing:
+    """Who may serve what, where rows share agents. A group is the agents who serve the same rows.
+
+    `row`/`group` list which row is served by which group (pairs); `free`: free agents per group;
+    `talking`, `wrapping`: the group of each of `PacingInput.talking` and `wrapping`, to which the
+    agent comes back; -1 for one who does not. Groups no pair names serve nobody. Empty: nothing is
+    shared, and agents belong to the rows they are given in."""
+
+    row: Ints = field(default_factory=_ints)
+    group: Ints = field(default_factory=_ints)
+    free: Ints = field(default_factory=_ints)
+    talking: Ints = field(default_factory=_ints)
+    wrapping: Ints = field(default_factory=_ints)
+
+    def check(self, rows: int, talking: int, wrapping: int) -> None:
+        """Raises ValueError when the parts do not fit together or into a pool of so many rows."""
+        groups = len(self.free)
+        for name, expected in (
+            ("group", len(self.row)), ("talking", talking), ("wrapping", wrapping),
+        ):  # fmt: skip
+            if getattr(self, name).shape != (expected,):
+                raise ValueError(
+                    f"sharing.{name}: expected shape ({expected},), got {getattr(self, name).shape}"
+                )
+        for name, least, most in (
+            ("row", 0, rows), ("group", 0, groups), ("talking", -1, groups),
+            ("wrapping", -1, groups),
+        ):  # fmt: skip
+            values = getattr(self, name)
+            if len(values) and not (least <= values.min() and values.max() < most):
+                raise ValueError(f"sharing.{name}: expected {least} to {most - 1}, got {values}")
+
+
+@dataclass(frozen=True, slots=True)
 class PacingInput:
     """All rows at one instant. Every per-row array has the same length n.
 
     Optional per-row arrays may be empty: `slot` (where the engine keeps what it learnt of this row;
     default: the row's own number), `ring_timeout` (s; 25), `cancel_after` (s a call must have rung
-    before it may be given up; inf, the default: never)."""
+    before it may be given up; inf, the default: never).
+
+    Where rows share agents, `sharing` says who serves what. `agents_free` is then how many free
+    agents are lent to a row, each agent to one row, which is what rows that do not plan ahead go
+    by; a busy agent's row stays the row of the call."""
 
     mode: Ints
     ratio: Floats  # calls per free agent (ratio mode)
@@ -129,6 +167,7 @@ class PacingInput:
     talking_agent: Ints = field(default_factory=_ints)
     wrapping_agent: Ints = field(default_factory=_ints)
     tick: float = 1.0  # s since the last decision, and until the next
+    sharing: Sharing = field(default_factory=Sharing)
 
     def __post_init__(self) -> None:
         n = len(self.mode)
@@ -147,6 +186,8 @@ class PacingInput:
                 object.__setattr__(self, name, default)
             elif getattr(self, name).shape != (n,):
                 raise ValueError(f"{name}: expected shape ({n},), got {getattr(self, name).shape}")
+        if len(self.sharing.row):
+            self.sharing.check(n, len(self.talking.row), len(self.wrapping.row))
 
         for name, beside in (
             ("ringing_cell", self.ringing), ("talking_agent", self.talking),

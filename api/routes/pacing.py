@@ -42,6 +42,11 @@ class PacingDecision(BaseModel):
     expected_answers: float | None = None
     expected_free: float | None = Field(None, description="Agents.")
     answer_share: float | None = Field(None, description="Of calls placed at that moment.")
+    serving: int | None = Field(
+        None, description="Agents who may serve it; left out where it was decided alone."
+    )
+    serving_others: int | None = Field(None, description="Of these, who serve others too.")
+    shared_with: int | None = Field(None, description="Campaigns it was decided together with.")
 
 
 def decision_of(row: dict[str, Any]) -> PacingDecision:

@@ -100,6 +100,7 @@ def figures_of(why: Explanation, cancelled: int) -> dict[str, Any]:
         "expected_answers": why.expected_answers, "expected_free": why.expected_free,
         "answer_share": why.answer_share,
     }  # fmt: skip
+    shared = {"serving": why.agents, "serving_others": why.several, "shared_with": why.others}
     return {
         "calls": why.calls,
         "cancelled": cancelled,
@@ -109,6 +110,7 @@ def figures_of(why: Explanation, cancelled: int) -> dict[str, Any]:
         "in_flight": why.in_flight,
         "waiting": why.waiting,
         **{name: _rounded(value) for name, value in forecast.items() if value is not None},
+        **{name: value for name, value in shared.items() if value is not None},
     }
 
 

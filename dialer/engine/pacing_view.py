@@ -20,6 +20,7 @@ from dialer.engine.budgets import Centre, give_up_after, windows
 from dialer.engine.calls import CallDesk
 from dialer.engine.lines import Lines
 from dialer.engine.observing import SIGNALS, Observer
+from dialer.engine.skills import Skills
 from dialer.engine.state import Agent, Call, Campaign
 from pacing.state import Coming, Mode, PacingInput, Ragged, Trunks
 
@@ -142,17 +143,20 @@ def pacing_view(
     turns: Mapping[UUID, float] | None = None,
 ) -> View:
     """Arrays for the pacing engine. `homes`: see `lend`; an agent in a call counts where the call
-    is. `tick`: s since the last decision; `now`: monotonic, `at`: the calendar's time. `turns`: by
-    what ratio answer rates are expected to change now, by campaign, where an hour begins."""
+    is, and comes back to all the rows they serve. `tick`: s since the last decision; `now`:
+    monotonic, `at`: the calendar's time. `turns`: by what ratio answer rates are expected to change
+    now, by campaign, where an hour begins."""
     index = {(row.campaign.id, row.node): i for i, row in enumerate(rows)}
-    n = len(rows)
+    n, skills = len(rows), Skills([(row.campaign.id, row.node) for row in rows])
     free, busy = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
     talking: list[tuple[int, float, int]] = []
     wrapping: list[tuple[int, float, int]] = []
+    serve: tuple[list[tuple[int, ...]], ...] = ([], [], [])  # who is free, talks, wraps up
     for agent in desk.agents.values():
         if agent.available:
             if (home := homes.get(agent.id)) is not None:
                 free[home] += 1
+                serve[0].append(skills.of(agent))
             continue
         i = _busy_at(agent, rows, index)
         if i is None:
@@ -160,9 +164,11 @@ def pacing_view(
         if agent.call is not None or agent.state is AgentState.WRAP_UP:
             busy[i] += 1
             if agent.pending is None:  # who leaves after this call takes no other one
-                (wrapping if agent.state is AgentState.WRAP_UP else talking).append(
+                wraps = agent.state is AgentState.WRAP_UP
+                (wrapping if wraps else talking).append(
                     (i, now - agent.since, observer.agent(agent.id))
                 )
+                serve[1 + wraps].append(skills.of(agent))
     states: Counter[tuple[int, str]] = Counter()
     ringing: list[tuple[int, float, Call]] = []
     analysing: list[tuple[int, float]] = []
@@ -217,6 +223,7 @@ def pacing_view(
         ring_timeout=per_row([s.ring_timeout for s in settings], np.float64),
         cancel_after=per_row([give_up_after(s) for s in settings], np.float64),
         tick=tick,
+        sharing=skills.sharing(*serve),
     )
     return View(given, [call for _, _, call in ringing])
 

@@ -17,7 +17,9 @@ from pacing.learning.service import ServiceModel
 from pacing.limits import room
 from pacing.predictive.choose import choose
 from pacing.predictive.giving_up import give_up
+from pacing.predictive.joint import Joint, choose_jointly
 from pacing.predictive.outlook import Outlook
+from pacing.predictive.pools import Pooling, Pools, agents_of
 from pacing.predictive.sane import sane, sane_seen
 from pacing.seen import Kind, Seen
 from pacing.state import Array, Flags, Floats, Ints, Mode, PacingInput, Ragged
@@ -27,6 +29,7 @@ _TURNS = 10  # decisions after which a slot's tables are computed anew
 _FIRST_TURNS, _SOONER = 300, 4  # ... while little is known
 _AT_ONCE = 40  # slots
 _ROUND = 60  # decisions after which it is looked how much cells, slots and agents differ
+_SLOW_CYCLE = 600.0  # s from one answer to the next of an agent, at most
 _SOON = int(np.searchsorted(MIDDLES, AHEAD)) - 1
 
 
@@ -39,6 +42,7 @@ class Plan:
     frozen: Flags
     agents: Ints
     forecast: Forecast
+    joint: Joint | None = None  # rows that share agents
 
 
 class Brain:
@@ -50,6 +54,7 @@ class Brain:
         self.pace = Pace()
         self.ring, self.service = RingModel(), ServiceModel()
         self.analysis, self.budget = Analysis(), Budget()
+        self._pooling = Pooling()
         self._turn, self._slots = 0, 0
         #: Slot, place, phase, age of the calls that rang.
         self._before: tuple[Ints, Ints, Ints, Ints] | None = None
@@ -67,26 +72,45 @@ class Brain:
         self._grow(
             _most(given.slot, seen.slot), _most(given.ringing_cell, given.coming.cell, seen.cell)
         )
-        self._learn(given, seen)
+        pools = self._pooling.find(given.sharing)
+        self._learn(given, seen, pools)
         ahead = Outlook(given, self.ring, self.service, self.analysis, self.pace)
         answers = ahead.answers[:, 0, -1] + given.leads * ahead.fresh[:, 0, -1]
         allowance = self.budget.allow(given, self._risk[given.slot], answers)
         predictive = given.mode == Mode.PREDICTIVE
         can = np.minimum(given.leads, room(given.trunks, given.rows)[1].astype(np.int64))
         most = np.where(predictive & ~allowance.frozen, can, 0)
-        choice = choose(ahead, allowance.theta, most)
-        cancel = give_up(given, ahead, choice, allowance.theta)
+        choice = choose(ahead, allowance.theta, most if pools is None else pools.alone(most))
+        theta, agents, free = allowance.theta, ahead.agents, ahead.agents - ahead.busy[:, 0, _SOON]
+        joint = None
+        if pools is not None:
+            joint = choose_jointly(
+                ahead, given, pools, theta=theta, most=most, frozen=allowance.frozen
+            )
+            choice = joint.settle(choice)
+            theta = joint.onto(theta, joint.theta)
+            agents = joint.onto(agents, joint.agents.astype(np.int64))
+            free = joint.onto(free, joint.agents - joint.busy[:, _SOON])
+        cancel = give_up(given, ahead, choice, theta)
+        if joint is not None:
+            cancel &= ~joint.keeps(given.ringing.row)
         self._risk[given.slot] = choice.lost
         soon = ahead.answers[:, 0, 0] * min(given.tick, MIDDLES[2]) / MIDDLES[0]
-        self._due[:, given.slot] = soon, soon * choice.full[:, 0]
+        risk = soon * choice.full[:, 0]
+        if joint is not None:
+            # Who may not go as far as they could learns nothing from risking too little.
+            held = joint.onto(np.zeros(given.rows, dtype=np.bool_), joint.held)
+            spare = risk / np.maximum(allowance.goal, 1e-6)
+            soon = np.where(held, np.minimum(soon, spare), soon)
+        self._due[:, given.slot] = soon, risk
         self._turn += 1
         return Plan(
-            calls=choice.calls, cancel=cancel, frozen=allowance.frozen, agents=ahead.agents,
+            calls=choice.calls, cancel=cancel, frozen=allowance.frozen, agents=agents, joint=joint,
             forecast=Forecast(
-                theta=allowance.theta, price=choice.price, goal=allowance.goal,
+                theta=theta, price=choice.price, goal=allowance.goal,
                 budget_left=allowance.left,
                 answers=ahead.answers[:, 0, _SOON] + ahead.sure,
-                free=ahead.agents - ahead.busy[:, 0, _SOON],
+                free=free,
                 answer_share=ahead.fresh[:, 0, -1],
             ),
         )  # fmt: skip
@@ -166,7 +190,7 @@ class Brain:
             self.ring.counts.change(some, ratio[some], under_way[some].astype(np.float64))
         return changed
 
-    def _learn(self, given: PacingInput, seen: Seen) -> None:
+    def _learn(self, given: PacingInput, seen: Seen, pools: Pools | None) -> None:
         slots, slot = self._slots, given.slot
         new = self._settle(seen, given)
         answers = self._note(seen)
@@ -189,7 +213,14 @@ class Brain:
         live = _count(seen, Kind.CONNECTED, slots) + abandoned
         agents = np.bincount(given.talking.row, minlength=given.rows) + given.agents_free
         agents = agents + np.bincount(given.wrapping.row, minlength=given.rows)
+        fair = np.zeros(given.rows)
+        if pools is not None:
+            fair[pools.rows] = pools.fair(agents_of(given.sharing))
+            agents = np.where(fair > 0, np.rint(fair).astype(np.int64), agents)
         self.budget.note(slot, live[slot], abandoned[slot], agents, given.tick, self._due[:, slot])
+        # Who shares agents and got none of late may still have its part of them.
+        least = np.where(given.leads > 0, fair, 0.0) / _SLOW_CYCLE
+        self.budget.pace[slot] = np.maximum(self.budget.pace[slot], least)
         self.ring.timeout[slot] = given.ring_timeout
         self.service.window[slot] = given.connect_window
         self._refresh(given, changed, talking, wrapping)

@@ -32,6 +32,7 @@ class Choice:
     lost: Floats  # people expected to meet nobody, of the calls under way
     full: Floats  # (rows, horizons): P(all agents are spoken for) with the calls under way
     edge: Floats  # (rows, horizons): P(exactly one is not)
+    lands: Floats  # (rows, horizons): people who land there, of the calls under way
 
 
 def choose(look: Outlook, theta: Floats, most: Ints) -> Choice:
@@ -41,7 +42,8 @@ def choose(look: Outlook, theta: Floats, most: Ints) -> Choice:
     small = (look.agents <= _EXACT_AGENTS) & (look.under_way <= _EXACT_TRIALS) & (look.agents > 0)
     crowd, every = Crowd(look), np.arange(rows)
     full, edge = (tails[:, 0] for tails in crowd.tails(every, np.zeros((rows, 1))))
-    found = Choice(np.zeros(rows, dtype=np.int64), np.zeros(rows), np.zeros(rows), full, edge)
+    zero = np.zeros(rows)
+    found = Choice(zero.astype(np.int64), zero, zero.copy(), full, edge, crowd.lands)
     _nearly(crowd, look, np.flatnonzero(~small), theta, most, found)
     if small.any():
         _exactly(look, np.flatnonzero(small), theta, most, found)

@@ -13,6 +13,7 @@ from pacing.predictive.outlook import Outlook
 from pacing.predictive.ragged import ranks, stretches
 from pacing.state import Flags, Floats, PacingInput
 
+_NOW, _ROB = True, 1.0
 _WORSE = 3.0  # times theta
 
 
@@ -37,11 +38,14 @@ def give_up(given: PacingInput, look: Outlook, choice: Choice, theta: Floats) ->
     by = look.call(at)
     lands = stretches(by)
     chance = by[:, -1]
-    others = stretches(look.answers[:, 0])[row] - lands
+    others = choice.lands[row] - lands
     # Its own risk beside the others, and whom it robs of an agent.
     full, edge = choice.full[row], choice.edge[row]
-    lost = lands * (full - by * edge) + by * others * edge
-    cost = lost.sum(1) / np.maximum(chance, 1e-9)
+    if _NOW:
+        cost = full[:, 0] - by[:, 0] * edge[:, 0] + _ROB * (others * edge).sum(1)
+    else:
+        lost = lands * (full - by * edge) + by * others * edge
+        cost = lost.sum(1) / np.maximum(chance, 1e-9)
     over = (cost > _WORSE * theta[row]) & (chance > 1e-6)
     at, row = at[over], row[over]
     order = np.lexsort((-ringing.seconds[at], row))

@@ -68,6 +68,12 @@ class Outlook:
         chance: Floats = known * self._share[of][:, None]
         return chance
 
+    def busy_of(self, group: Ints, groups: int) -> Floats:
+        """(groups, 3, horizons): the sums of B(h) by the agents' group (one for each of those who
+        talk, then of those who wrap up; -1: of none) instead of by row."""
+        some = np.flatnonzero(group >= 0)
+        return _sum(group[some], self._busy, self._stages[some], groups)
+
     def call(self, at: Ints) -> Floats:
         """(calls, horizons): these ringing calls are answered by then."""
         chance: Floats = self._ring[self._calls[at], 0].astype(np.float64)

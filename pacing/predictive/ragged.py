@@ -20,6 +20,17 @@ def ranks(row: Ints) -> tuple[Ints, Ints]:
     return np.arange(len(row)) - np.repeat(begin, size), np.repeat(size, size)
 
 
+def each(at: Ints, begin: Ints) -> tuple[Ints, Ints]:
+    """Everything (number in `at`, entry) of stretches: `begin[i]` to `begin[i + 1]` are the entries
+    of i, and `at` says which stretch each one wants; -1: none."""
+    some = np.flatnonzero(at >= 0)
+    first = begin[at[some]]
+    size = begin[at[some] + 1] - first
+    number = np.repeat(some, size)
+    entry = np.repeat(first - np.cumsum(size) + size, size) + np.arange(len(number))
+    return number, entry
+
+
 def stretches(by: Floats) -> Floats:
     """What falls between one moment and the next, from what has fallen by each (rows, moments)."""
     each = by.copy()

@@ -35,6 +35,7 @@ def sane(given: PacingInput) -> PacingInput:
         else np.zeros(len(given.ringing.row), dtype=np.int64),
         turn=finite(given.turn, *_TURN, nan=1.0),
         coming=replace(given.coming, share=_seconds(given.coming.share, most=1.0)),
+        sharing=replace(given.sharing, free=_count(given.sharing.free)),
         tick=float(finite(np.array([given.tick]), 0.01, 60.0, nan=1.0)[0]),
     )
 

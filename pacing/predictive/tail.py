@@ -69,6 +69,13 @@ class Counts:
         states *= 1.0 - chance
         states[:, 1:] += moved
 
+    def some(self, rows: Ints) -> Counts:
+        """A copy of these rows; each may come several times."""
+        copy = Counts(0, 0, 1)
+        copy.below, copy.landing = self.below[rows], self.landing[rows]
+        copy.lands = self.lands[rows]
+        return copy
+
     def at_least(self, least: Ints) -> Floats:
         """P(X >= least), (rows, horizons); `least` at most the number of states."""
         return between(1.0 - self._under(self.below, least), 0.0, 1.0)

@@ -8,8 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from pacing.simulator.dialing import hours
+from pacing.simulator.sharing import Groups
 from pacing.simulator.world import World
-from pacing.state import Coming, Floats, Ints, Mode, PacingInput, Ragged, Trunks, Windows
+from pacing.state import Coming, Floats, Ints, Mode, PacingInput, Ragged, Sharing, Trunks, Windows
 
 
 class View:
@@ -28,6 +29,7 @@ class View:
         self._cells, self._agents = ("cells" in scenario.tells, "agents" in scenario.tells)
         self._none: Ints = np.zeros(0, dtype=np.int64)
         self._trunk = self._row // world.per_run
+        self._groups = Groups(world) if world.per_run > 1 else None
 
     def _turn(self, time: float) -> Floats:
         """By what ratio answer rates change with the hour that begins now; 1 within the hour."""
@@ -56,13 +58,11 @@ class View:
         waiting = np.array(world.floor.waiting, dtype=np.int64)
         analysis = calls.analysing
         analysing = np.bincount(calls.row[analysis], minlength=n)
-        if world.per_run == 1:
+        if self._groups is None:
             free = np.array([len(queue) for queue in world.floor.free], dtype=np.int64)
-            talks = busy
         else:
             free = _lent(world, flight + analysing + waiting, dialing.leads)
-            talks = busy
-        lines = flight + analysing + waiting + talks
+        lines = flight + analysing + waiting + busy
         live, abandoned = world.tally.window(time)
         left = np.inf if scenario.endless else max(scenario.end - time, 0.0)
         given = PacingInput(
@@ -110,6 +110,7 @@ class View:
             talking_agent=talking if self._agents else self._none,
             wrapping_agent=wrapping if self._agents else self._none,
             tick=scenario.tick,
+            sharing=self._groups.now(talking, wrapping) if self._groups is not None else Sharing(),
         )
         return given, ringing
 

@@ -26,6 +26,7 @@ from pacing.simulator.scenarios import (
     common,
     common_with_signals,
 )
+from pacing.simulator.shared import SHARED, merged
 from tests.bench.pacing_report.families import FAMILIES
 from tests.bench.pacing_report.measure import Row, best, measure
 from tests.bench.report import line, say
@@ -57,6 +58,8 @@ def scenarios(*, quick: bool) -> list[Scenario]:
         *HARD.values(),
         LONG_TALK,
         *WIDER.values(),
+        *SHARED.values(),
+        *(merged(s) for s in SHARED.values()),
     ]
 
 

@@ -15,6 +15,7 @@ from pacing.engine import Engine
 from pacing.simulator import PerFreeAgent, Policy, Progressive, Ratio, Scenario
 from pacing.simulator.clairvoyant import Clairvoyant
 from pacing.simulator.marginal import Marginal
+from pacing.simulator.shared import Lent
 from pacing.simulator.vicidial import Vicidial
 
 Make = Callable[[Scenario], Policy]
@@ -73,6 +74,11 @@ FAMILIES: dict[str, Family] = {
             },
         ),
         Family("engine", {"target 3 %": lambda _: Engine()}),
+        Family(
+            "engine, agents lent",
+            {"target 3 %": lambda _: Lent(Engine())},
+            fits=lambda scenario: len(scenario.campaigns) > 1,
+        ),
         Family("clairvoyant", {"": lambda _: Clairvoyant()}, fits=_plain, bound=True),
     )
 }

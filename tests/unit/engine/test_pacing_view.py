@@ -24,8 +24,10 @@ from dialer.domain.campaign import (
 )
 from dialer.domain.work import AgentView
 from dialer.engine.budgets import Centre, give_up_after
+from dialer.engine.explaining import figures_of
 from dialer.engine.observing import Observer
 from dialer.engine.pacing_view import Row, View, lend, pacing_view
+from dialer.engine.skills import Skills
 from dialer.engine.state import Agent, Call, Campaign
 from pacing.engine import Engine
 from pacing.seen import Kind
@@ -116,6 +118,16 @@ def test_the_arrays_fit_together_whatever_the_pool_looks_like(seed: int) -> None
         assert ragged.row.shape == ragged.seconds.shape
         assert ((ragged.row >= 0) & (ragged.row < n)).all() and (ragged.seconds >= 0).all()
     assert len(set(shown.slot.tolist())) == n
+    sharing = shown.sharing
+    if len(sharing.row):
+        serves = {g: set(sharing.row[sharing.group == g].tolist()) for g in sharing.group.tolist()}
+        assert any(len(mine) > 1 for mine in serves.values())
+        assert len({frozenset(mine) for mine in serves.values()}) == len(serves) <= n**2
+        for mine in serves.values():  # nobody serves rows of two nodes
+            assert len({rows[i].node for i in mine}) == 1
+        assert sharing.free.sum() == shown.agents_free.sum()
+        assert len(sharing.talking) == len(shown.talking.row)
+        assert len(sharing.wrapping) == len(shown.wrapping.row)
     assert [observer.slot(r.campaign.id, r.node) for r in rows] == shown.slot.tolist()
     windows = shown.windows
     assert np.isinf(windows.seconds_left).all() and (windows.abandoned <= windows.live).all()
@@ -128,6 +140,60 @@ def test_the_arrays_fit_together_whatever_the_pool_looks_like(seed: int) -> None
         assert decision.explain(i).sentence
     young = np.array([shown.cancel_after[r] for r in shown.ringing.row]) > shown.ringing.seconds
     assert not (decision.cancel & young).any()
+
+
+def test_agents_are_grouped_by_the_campaigns_that_run_where_they_sit() -> None:
+    one, two, other = uuid4(), uuid4(), uuid4()
+    skills = Skills([(one, "n1"), (two, "n1"), (one, "n2")])
+
+    def serves(node: str, *campaigns: UUID) -> tuple[int, ...]:
+        agent = Agent(AgentView(uuid4(), CLIENT, uuid4(), "A", "p", "", frozenset(campaigns)))
+        agent.leg_node = node
+        return skills.of(agent)
+
+    both, alone = serves("n1", one, two, other), serves("n2", one, two)
+    assert (both, alone, serves("n1", other)) == ((0, 1), (2,), ())
+    sharing = skills.sharing([both, alone, both], [alone, ()], [both])
+    pairs = zip(sharing.row.tolist(), sharing.group.tolist(), strict=True)
+    assert sorted(pairs) == [(0, 0), (1, 0), (2, 1)]
+    assert sharing.free.tolist() == [2, 1]
+    assert (sharing.talking.tolist(), sharing.wrapping.tolist()) == ([1, -1], [0])
+    assert len(skills.sharing([alone], [alone], [()]).row) == 0  # nobody shares
+
+
+def test_campaigns_with_agents_in_common_are_decided_together_and_say_so() -> None:
+    rng = Random(3)
+    made = [campaign(rng, mode=DialMode.PREDICTIVE, rules_profile="laboratory") for _ in range(2)]
+    owners = [Campaign(c.view) for c in made]  # nothing counted yet
+    rows = [Row(c, "n1", 500) for c in owners]
+    agents: dict[UUID, Agent] = {}
+    for number in range(12):
+        works = frozenset(c.id for c in owners[: 1 if number < 4 else 2])
+        agent = Agent(AgentView(uuid4(), CLIENT, uuid4(), "A", "p", "", works))
+        agent.state, agent.leg_id, agent.leg_node = AgentState.READY, "leg", "n1"
+        agent.leg_parked, agent.since = True, NOW - 10.0
+        agents[agent.id] = agent
+    desk: Any = SimpleNamespace(agents=agents)
+    calls: Any = SimpleNamespace(calls={})
+    trunk: Any = SimpleNamespace(
+        settings=SimpleNamespace(name="t"), free_lines=lambda now: 99, tokens=lambda now: 99
+    )
+    lines: Any = SimpleNamespace(trunks={"t": trunk}, usable=lambda settings, node: [trunk])
+    known = {c.id: c for c in owners}
+    view = pacing_view(
+        rows, homes=lend(rows, desk=desk, calls=calls, campaigns=known).homes, desk=desk,
+        calls=calls, lines=lines, observer=Observer(), campaigns=known, centre=Centre(),
+        tick=1.0, now=NOW, at=AT,
+    )  # fmt: skip
+    assert view.given.agents_free.tolist() == [12, 0]
+    decision = Engine().decide(view.given)
+    first, second = decision.explain(0), decision.explain(1)
+    assert (first.agents_free, second.agents_free) == (12, 8)
+    assert (first.agents, first.several, first.others) == (12, 8, 1)
+    assert second.calls > 0
+    assert "8 of 12 agents serve other campaigns too, 1 decided together" in first.sentence
+    told = figures_of(second, 0)
+    assert (told["serving"], told["serving_others"], told["shared_with"]) == (8, 8, 1)
 
 
 def test_the_stricter_of_campaign_and_rules_says_when_a_call_may_be_given_up() -> None:
