@@ -125,6 +125,7 @@ class Placer:
         # Spread from here on: what the commit held up must not leave in one burst, which costs
         # Asterisk half as much again per call (docs/capacity.md).
         shift = self._clock.monotonic() - start if spread else 0.0
+        moments: dict[float, list[tuple[Call, Order]]] = {}
         for call, (order, _, _) in zip(calls, allowed, strict=True):
             self._settle(order.lead.lead_id)
             self._calls.add(call)
@@ -134,9 +135,9 @@ class Placer:
                     self._expire(call)
                     continue
                 order.agent.call = call
-            self._tasks.spawn(
-                self._send(call, order, at=call.due + shift), name=f"originate-{call.key}"
-            )
+            moments.setdefault(call.due + shift, []).append((call, order))
+        for at, those in moments.items():
+            self._tasks.spawn(self._leave(those, at=at), name=f"leave-{those[0][0].key}")
         return calls
 
     async def _blocked(self, orders: Sequence[Order]) -> frozenset[tuple[UUID, str]]:
@@ -266,10 +267,15 @@ class Placer:
             agent_id=order.agent.id if order.agent is not None else None,
         )
 
-    async def _send(self, call: Call, order: Order, *, at: float) -> None:
+    async def _leave(self, those: Sequence[tuple[Call, Order]], *, at: float) -> None:
+        """Send the calls of one moment, each by itself from then on: one timer for all of them."""
         wait = at - self._clock.monotonic()
         if wait > 0:
             await asyncio.sleep(wait)
+        for call, order in those:
+            self._tasks.spawn(self._send(call, order), name=f"originate-{call.key}")
+
+    async def _send(self, call: Call, order: Order) -> None:
         # A process that stood still, or lost its pool, must not call with old decisions.
         late = self._clock.monotonic() - call.due
         stopped = order.campaign.view.state is not CampaignState.RUNNING

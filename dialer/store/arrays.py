@@ -7,7 +7,7 @@ SQLite has no arrays: there a list is a list, and rows go one by one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -15,24 +15,15 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 _Query = TypeVar("_Query")
+OneOf = Callable[[sa.ColumnElement[Any], str], sa.ColumnElement[bool]]
+Either = Callable[[AsyncConnection], _Query]
 
 
 def is_postgres(connection: AsyncConnection) -> bool:
     return connection.dialect.name == "postgresql"
 
 
-def among(
-    connection: AsyncConnection, column: sa.ColumnElement[Any], values: Collection[Any]
-) -> sa.ColumnElement[bool]:
-    """`column` is one of `values`."""
-    if not is_postgres(connection):
-        return column.in_(list(values))
-    return column == sa.any_(sa.literal(list(values), postgresql.ARRAY(column.type)))
-
-
-def either(
-    make: Callable[[Callable[[sa.ColumnElement[Any], str], sa.ColumnElement[bool]]], _Query],
-) -> Callable[[AsyncConnection], _Query]:
+def either(make: Callable[[OneOf], _Query]) -> Either[_Query]:
     """A statement that is made once for each database: `make` gets a function that says "this
     column is one of the list in this parameter"."""
 

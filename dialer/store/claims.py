@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -18,8 +16,10 @@ from dialer.domain.call import FREE_OUTCOMES, Outcome
 from dialer.domain.lead import LeadState
 from dialer.domain.work import ClaimedLead, ContactHistory, NewAttempt
 from dialer.store import schema as t
-from dialer.store.arrays import ArrayRows, among, is_postgres
+from dialer.store.arrays import ArrayRows, Either, OneOf, either, is_postgres
+from dialer.store.intending import COLUMNS
 
+_A, _R = t.attempt.c, t.reservation.c
 Row = Any  # a result row; its columns are those selected here
 
 _HISTORY = timedelta(days=31)
@@ -58,30 +58,44 @@ _RESERVE_ALL = (
     .on_conflict_do_nothing()
     .returning(t.reservation.c.lead_id)
 )
-_ATTEMPT = tuple(f.name for f in fields(NewAttempt))
-_ATTEMPTS = ArrayRows(
-    "a",
-    {
-        name: sa.DateTime(timezone=True)
-        if name == "intended_at"
-        else sa.Text()
-        if name == "verdict"
-        else t.attempt.c[name].type
-        for name in _ATTEMPT
-    },
-)
-_INSERT_ALL = sa.insert(t.attempt).from_select(
-    [*_ATTEMPT, "pool_id"],
-    sa.select(
-        *(
-            sa.cast(_ATTEMPTS.c[name], postgresql.JSONB) if name == "verdict" else _ATTEMPTS.c[name]
-            for name in _ATTEMPT
-        ),
-        sa.bindparam("pool", type_=sa.Uuid),
-    ),
-)
 _JOINED = t.lead.join(t.customer, t.customer.c.id == t.lead.c.customer_id).join(
     t.phone_number, t.phone_number.c.id == t.lead.c.number_id
+)
+
+#: Made once: putting a statement together takes longer than running it.
+_LET_GO = either(lambda one_of: sa.delete(t.reservation).where(one_of(_R.lead_id, "leads")))
+_INTO_HOPPER = either(
+    lambda one_of: (
+        sa.update(t.lead)
+        .where(one_of(t.lead.c.id, "leads"))
+        .values(state=LeadState.HOPPER.value, reason=t.lead.c.state)  # what it was
+    )
+)
+_PAST = either(
+    lambda one_of: (
+        sa.select(
+            _A.client_id, _A.customer_id, _A.number, _A.lead_id, _A.intended_at,
+            _A.outcome, _A.answered_at, _A.connected_at, _A.message_played,
+        )
+        .where(
+            one_of(_A.client_id, "clients"),
+            _A.intended_at > sa.bindparam("since", type_=t.UtcDateTime),
+            sa.or_(one_of(_A.customer_id, "people"), one_of(_A.number, "numbers")),
+        )
+        .order_by(_A.intended_at.desc())
+    )
+)  # fmt: skip
+_BLOCKED = either(
+    lambda one_of: sa.select(t.do_not_call.c.client_id, t.do_not_call.c.number).where(
+        one_of(t.do_not_call.c.number, "numbers")
+    )
+)
+_COUNTS = either(
+    lambda one_of: (
+        sa.select(_A.lead_id, _A.outcome, sa.func.count())
+        .where(one_of(_A.lead_id, "leads"), _A.outcome.is_not(None))
+        .group_by(_A.lead_id, _A.outcome)
+    )
 )
 
 
@@ -94,6 +108,53 @@ def _subjects_of_lead() -> tuple[sa.ColumnElement[str], sa.ColumnElement[str]]:
     """The same, of the lead at hand in a query. The databases write ids with and without dashes."""
     person = sa.func.replace(sa.cast(t.lead.c.customer_id, sa.String), "-", "")
     return sa.literal("p:") + person, sa.literal("n:") + t.lead.c.number
+
+
+def _due(state: LeadState, *, promised: bool, lock: bool) -> Either[sa.Select[Any]]:
+    """Due leads of one campaign in one state; `promised`: by these agents, else by nobody who works
+    the campaign."""
+    lead, held = t.lead.c, t.reservation.c
+    works = sa.exists().where(
+        t.agent_campaign.c.agent_id == lead.callback_agent,
+        t.agent_campaign.c.campaign_id == lead.campaign_id,
+    )
+
+    def query(one_of: OneOf) -> sa.Select[Any]:
+        found = (
+            sa.select(*_COLUMNS)
+            .select_from(_JOINED)
+            .where(
+                lead.campaign_id == sa.bindparam("campaign", type_=sa.Uuid),
+                lead.state == state.value,
+                sa.and_(one_of(lead.callback_agent, "agents"), works)
+                if promised
+                else sa.or_(lead.callback_agent.is_(None), ~works),
+            )
+            .where(
+                *(
+                    ~sa.exists().where(held.client_id == lead.client_id, held.subject == subject)
+                    for subject in _subjects_of_lead()
+                )
+            )
+            # As ix_lead_due has them, so that a claim reads what it takes and not the whole list.
+            # A new lead has no `next_at`: among those the position decides.
+            .order_by(lead.next_at, lead.position)
+            .limit(sa.bindparam("most", type_=sa.Integer))
+        )
+        if state is not LeadState.NEW:
+            now = sa.bindparam("now", type_=t.UtcDateTime)
+            found = found.where(sa.or_(lead.next_at.is_(None), lead.next_at <= now))
+        return found.with_for_update(of=t.lead, skip_locked=True) if lock else found
+
+    return either(query)
+
+
+_DUE = {
+    (state, promised, lock): _due(state, promised=promised, lock=lock)
+    for state in _ORDER
+    for promised in (False, True)
+    for lock in (False, True)
+}
 
 
 async def due(
@@ -110,41 +171,16 @@ async def due(
     `agents` as in `PoolStore.claim`.
     """
     rows: list[Row] = []
-    held = t.reservation
-    works = sa.exists().where(
-        t.agent_campaign.c.agent_id == t.lead.c.callback_agent,
-        t.agent_campaign.c.campaign_id == t.lead.c.campaign_id,
-    )
-    whose = (
-        sa.or_(t.lead.c.callback_agent.is_(None), ~works)
-        if agents is None
-        else sa.and_(among(connection, t.lead.c.callback_agent, agents), works)
-    )
+    given: dict[str, Any] = {"campaign": campaign_id}
+    if agents is not None:
+        given["agents"] = list(agents)
     for state in _ORDER:
         if len(rows) >= limit:
             break
-        query = (
-            sa.select(*_COLUMNS)
-            .select_from(_JOINED)
-            .where(t.lead.c.campaign_id == campaign_id, t.lead.c.state == state.value, whose)
-            .where(
-                *(
-                    ~sa.exists().where(
-                        held.c.client_id == t.lead.c.client_id, held.c.subject == subject
-                    )
-                    for subject in _subjects_of_lead()
-                )
-            )
-            # As ix_lead_due has them, so that a claim reads what it takes and not the whole list.
-            # A new lead has no `next_at`: among those the position decides.
-            .order_by(t.lead.c.next_at, t.lead.c.position)
-            .limit(limit - len(rows))
-        )
-        if state is not LeadState.NEW:
-            query = query.where(sa.or_(t.lead.c.next_at.is_(None), t.lead.c.next_at <= now))
-        if lock:
-            query = query.with_for_update(of=t.lead, skip_locked=True)
-        rows.extend((await connection.execute(query)).all())
+        query = _DUE[state, agents is not None, lock](connection)
+        when = {} if state is LeadState.NEW else {"now": now}
+        asked = {**given, **when, "most": limit - len(rows)}
+        rows.extend((await connection.execute(query, asked)).all())
     if agents is None:
         return rows
     first: dict[UUID, Row] = {}
@@ -185,32 +221,20 @@ async def reserve(connection: AsyncConnection, rows: Sequence[Row], *, pool_id: 
     won = [r for r in rows if got[r.id] == 2]
     partial = [lead_id for lead_id, count in got.items() if count == 1]
     if partial:
-        await connection.execute(
-            sa.delete(t.reservation).where(among(connection, t.reservation.c.lead_id, partial))
-        )
+        await connection.execute(_LET_GO(connection), {"leads": partial})
     if won:
-        await connection.execute(
-            sa.update(t.lead)
-            .where(among(connection, t.lead.c.id, [r.id for r in won]))
-            .values(state=LeadState.HOPPER.value, reason=t.lead.c.state)  # what it was
-        )
+        await connection.execute(_INTO_HOPPER(connection), {"leads": [r.id for r in won]})
     return won
 
 
 async def insert_attempts(
     connection: AsyncConnection, attempts: Sequence[NewAttempt], *, pool_id: UUID
 ) -> None:
-    """New rows, as intended."""
-    rows = [{name: getattr(attempt, name) for name in _ATTEMPT} for attempt in attempts]
-    if is_postgres(connection):
-        for row in rows:
-            row["verdict"] = orjson.dumps(row["verdict"]).decode()
-        arrays = _ATTEMPTS.parameters(row.values() for row in rows)
-        await connection.execute(_INSERT_ALL, {"pool": pool_id, **arrays})
-    else:
-        for row in rows:
-            row |= {"verdict": dict(row["verdict"]), "pool_id": pool_id}
-        await connection.execute(sa.insert(t.attempt), rows)
+    """New rows, as intended, on SQLite."""
+    rows = [{name: getattr(attempt, name) for name in COLUMNS} for attempt in attempts]
+    for row in rows:
+        row |= {"verdict": dict(row["verdict"]), "pool_id": pool_id}
+    await connection.execute(sa.insert(t.attempt), rows)
 
 
 async def with_history(
@@ -219,31 +243,15 @@ async def with_history(
     """Claimed leads with what the rules need to know of the person and the number."""
     if not rows:
         return []
-    a = t.attempt
-    past = (
-        await connection.execute(
-            sa.select(
-                a.c.client_id, a.c.customer_id, a.c.number, a.c.lead_id, a.c.intended_at,
-                a.c.outcome, a.c.answered_at, a.c.connected_at, a.c.message_played,
-            )
-            .where(
-                among(connection, a.c.client_id, {r.client_id for r in rows}),
-                a.c.intended_at > now - _HISTORY,
-                sa.or_(
-                    among(connection, a.c.customer_id, [r.customer_id for r in rows]),
-                    among(connection, a.c.number, [r.number for r in rows]),
-                ),
-            )
-            .order_by(a.c.intended_at.desc())
-        )
-    ).all()  # fmt: skip
-    blocked = set(
-        await connection.execute(
-            sa.select(t.do_not_call.c.client_id, t.do_not_call.c.number).where(
-                among(connection, t.do_not_call.c.number, [r.number for r in rows])
-            )
-        )
-    )
+    numbers = [r.number for r in rows]
+    asked = {
+        "clients": list({r.client_id for r in rows}),
+        "since": now - _HISTORY,
+        "people": [r.customer_id for r in rows],
+        "numbers": numbers,
+    }
+    past = (await connection.execute(_PAST(connection), asked)).all()
+    blocked = set(await connection.execute(_BLOCKED(connection), {"numbers": numbers}))
     by_person: dict[UUID, list[Row]] = defaultdict(list)
     by_number: dict[tuple[UUID, str], list[Row]] = defaultdict(list)
     for row in past:
@@ -270,14 +278,9 @@ async def outcome_counts(
 ) -> dict[UUID, dict[str, int]]:
     """Attempts so far by outcome, per lead. Counted from the attempts: a repeated write cannot
     count twice."""
-    a = t.attempt
     counts: dict[UUID, dict[str, int]] = defaultdict(dict)
-    query = (
-        sa.select(a.c.lead_id, a.c.outcome, sa.func.count())
-        .where(among(connection, a.c.lead_id, lead_ids), a.c.outcome.is_not(None))
-        .group_by(a.c.lead_id, a.c.outcome)
-    )
-    for lead_id, outcome, count in await connection.execute(query):
+    query, asked = _COUNTS(connection), {"leads": list(lead_ids)}
+    for lead_id, outcome, count in await connection.execute(query, asked):
         counts[lead_id][outcome] = count
     return counts
 

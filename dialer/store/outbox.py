@@ -27,6 +27,15 @@ from dialer.store import schema as t
 
 _A, _W = t.attempt.c, t.webhook.c
 _AROUND = timedelta(minutes=5)  # between an id's own time and the time kept beside it
+_ENABLED = sa.select(_W.id, _W.client_id, _W.events).where(_W.enabled.is_(True))
+_LISTENERS = _ENABLED.where(_W.client_id == sa.bindparam("client", type_=sa.Uuid))
+#: Asked with every batch that an engine writes: made once.
+_POOLS_LISTENERS = _ENABLED.where(
+    _W.client_id
+    == sa.select(t.pool.c.client_id)
+    .where(t.pool.c.id == sa.bindparam("pool", type_=sa.Uuid))
+    .scalar_subquery()
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +49,15 @@ class Listener:
 
 async def listeners(connection: AsyncConnection, client_id: UUID) -> list[Listener]:
     """Those of one client."""
-    return await _listeners(connection, _W.client_id == client_id)
+    return await _found(connection, _LISTENERS, {"client": client_id})
 
 
-async def _listeners(connection: AsyncConnection, whose: sa.ColumnElement[bool]) -> list[Listener]:
-    query = sa.select(_W.id, _W.client_id, _W.events).where(whose, _W.enabled.is_(True))
+async def _found(
+    connection: AsyncConnection, query: sa.Select[Any], given: Mapping[str, Any]
+) -> list[Listener]:
     return [
         Listener(row.id, row.client_id, frozenset(row.events))
-        for row in (await connection.execute(query)).all()
+        for row in (await connection.execute(query, given)).all()
     ]
 
 
@@ -121,8 +131,7 @@ async def before(
     telling = tuple(write for write in batch if _tells(write))
     if not telling:
         return None
-    whose = sa.select(t.pool.c.client_id).where(t.pool.c.id == pool_id).scalar_subquery()
-    to = tuple(await _listeners(connection, _W.client_id == whose))
+    to = tuple(await _found(connection, _POOLS_LISTENERS, {"pool": pool_id}))
     if not to:
         return None
     d, c = t.disposition.c, t.campaign.c

@@ -31,7 +31,7 @@ from dialer.domain.work import (
     StoreInTrouble,
     Write,
 )
-from dialer.store import admin, claims, ledger, outbox, past, writes
+from dialer.store import admin, claims, intending, ledger, outbox, past, writes
 from dialer.store import schema as t
 from dialer.store.arrays import either
 from dialer.store.database import Database, in_trouble
@@ -43,13 +43,16 @@ _OWNED = sa.select(t.pool_lease.c.epoch, t.pool_lease.c.owner).where(
     t.pool_lease.c.pool_id == sa.bindparam("pool", type_=sa.Uuid)
 )
 _OWNED_HELD = _OWNED.with_for_update(read=True)
-_DIALING = either(
-    lambda one_of: (
-        sa.update(t.lead)
-        .where(one_of(t.lead.c.id, "leads"), t.lead.c.state == LeadState.HOPPER.value)
-        .values(state=LeadState.DIALING.value)
+#: On SQLite; PostgreSQL does it in the statement that inserts the attempts.
+_DIALING = (
+    sa.update(t.lead)
+    .where(
+        t.lead.c.id.in_(sa.bindparam("leads", type_=sa.Uuid, expanding=True)),
+        t.lead.c.state == LeadState.HOPPER.value,
     )
+    .values(state=LeadState.DIALING.value)
 )
+_LEFT = "a lead left the hopper meanwhile; nothing was committed"
 _LISTED = either(
     lambda one_of: sa.select(t.do_not_call.c.number).where(
         t.do_not_call.c.client_id == sa.bindparam("client", type_=sa.Uuid),
@@ -368,13 +371,18 @@ class SqlPoolStore:
     # -- attempts
 
     async def intend(self, lease: Lease, attempts: Sequence[NewAttempt]) -> None:
+        if self._db.is_postgres:
+            async with self._db.single() as connection:
+                if await intending.intend(connection, lease, attempts):
+                    return
+            async with self._db.begin() as connection:
+                await self._owned(connection, lease)
+            raise Conflict(_LEFT)
         async with self._db.begin() as connection:
             await self._owned(connection, lease)
-            moved = await connection.execute(
-                _DIALING(connection), {"leads": [a.lead_id for a in attempts]}
-            )
+            moved = await connection.execute(_DIALING, {"leads": [a.lead_id for a in attempts]})
             if moved.rowcount != len(attempts):
-                raise Conflict("a lead left the hopper meanwhile; nothing was committed")
+                raise Conflict(_LEFT)
             await claims.insert_attempts(connection, attempts, pool_id=lease.pool_id)
 
     async def write(self, lease: Lease, batch: Sequence[Write]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -32,6 +33,8 @@ _FIELDS = (
     "sent_at", "ringing_at", "answered_at", "connected_at", "ended_at", "outcome", "agent_id",
     "cause", "tech_cause", "message_played",
 )  # fmt: skip
+_values_of = attrgetter(*_FIELDS)
+_OUTCOME = 2 + _FIELDS.index("outcome")  # behind the attempt's time and id
 #: The first value stays: an attempt has one outcome, whoever comes second.
 _UPDATE = (
     sa.update(t.attempt)
@@ -61,6 +64,7 @@ _MOVE = (
         callback_agent=sa.bindparam("v_agent", type_=sa.Uuid),
     )
 )
+_MOVE_NAMES = ("b_id", "b_from", "v_state", "v_next_at", "v_reason", "v_agent")
 _DECISION = tuple(t.pacing_decision.c.keys())
 _HELD = (LeadState.HOPPER, LeadState.DIALING)
 _TIME = sa.DateTime(timezone=True)
@@ -123,27 +127,28 @@ async def apply(connection: AsyncConnection, batch: Sequence[Write]) -> None:
 
 
 async def _attempts(connection: AsyncConnection, updates: Sequence[AttemptUpdate]) -> None:
-    merged: dict[UUID, dict[str, Any]] = {}
+    merged: dict[UUID, list[Any]] = {}
     for update in updates:
-        row = merged.setdefault(
-            update.id,
-            {"b_at": update.intended_at, "b_id": update.id, **{f"v_{n}": None for n in _FIELDS}},
-        )
-        for name in _FIELDS:
-            value = getattr(update, name)
-            if value is not None and row[f"v_{name}"] is None:
-                row[f"v_{name}"] = value.value if name == "outcome" else value
+        values = _values_of(update)
+        row = merged.get(update.id)
+        if row is None:
+            merged[update.id] = [update.intended_at, update.id, *values]
+            continue
+        for place, value in enumerate(values, 2):
+            if row[place] is None:
+                row[place] = value
+    for row in merged.values():
+        if row[_OUTCOME] is not None:
+            row[_OUTCOME] = row[_OUTCOME].value
     if not is_postgres(connection):
-        await connection.execute(_UPDATE, list(merged.values()))
+        names = ("b_at", "b_id", *(f"v_{name}" for name in _FIELDS))
+        rows = [dict(zip(names, row, strict=True)) for row in merged.values()]
+        await connection.execute(_UPDATE, rows)
         return
-    times = [row["b_at"] for row in merged.values()]
+    times = [row[0] for row in merged.values()]
     await connection.execute(
         _UPDATE_ALL,
-        {
-            "b_first": min(times),
-            "b_last": max(times),
-            **_UPDATES.parameters(row.values() for row in merged.values()),
-        },
+        {"b_first": min(times), "b_last": max(times), **_UPDATES.parameters(merged.values())},
     )
 
 
@@ -170,20 +175,20 @@ def _runs(moves: Sequence[LeadMove]) -> Iterator[Sequence[LeadMove]]:
 async def _move(connection: AsyncConnection, moves: Sequence[LeadMove]) -> None:
     last = {move.lead_id: move for move in moves}
     rows = [
-        {
-            "b_id": move.lead_id,
-            "b_from": move.only_from.value if move.only_from is not None else None,
-            "v_state": move.state.value,
-            "v_next_at": move.next_at,
-            "v_reason": move.reason[:100],
-            "v_agent": move.callback_agent,
-        }
+        (
+            move.lead_id,
+            move.only_from.value if move.only_from is not None else None,
+            move.state.value,
+            move.next_at,
+            move.reason[:100],
+            move.callback_agent,
+        )
         for move in last.values()
     ]
     if is_postgres(connection):
-        await connection.execute(_MOVE_ALL, _MOVES.parameters(row.values() for row in rows))
+        await connection.execute(_MOVE_ALL, _MOVES.parameters(rows))
     else:
-        await connection.execute(_MOVE, rows)
+        await connection.execute(_MOVE, [dict(zip(_MOVE_NAMES, row, strict=True)) for row in rows])
     free = [move.lead_id for move in last.values() if move.state not in _HELD]
     if free:  # whoever is out of hopper and dialing now holds nobody any more
         await connection.execute(_RELEASE(connection), {"free": free})

@@ -1,7 +1,7 @@
 """Ringing calls that are given up, because nobody would be free when they are answered.
 
-Only calls that have rung the legal minimum; and only when an answer of theirs, which could come any
-moment, would cost several times what a new call may.
+Only calls that have rung the legal minimum; and only when an answer of theirs, this moment, would
+cost several times what a new call may.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from pacing.predictive.outlook import Outlook
 from pacing.predictive.ragged import ranks, stretches
 from pacing.state import Flags, Floats, PacingInput
 
-_NOW, _ROB = True, 1.0
 _WORSE = 3.0  # times theta
 
 
@@ -36,17 +35,12 @@ def give_up(given: PacingInput, look: Outlook, choice: Choice, theta: Floats) ->
     at = np.flatnonzero(may)
     row = ringing.row[at]
     by = look.call(at)
-    lands = stretches(by)
-    chance = by[:, -1]
-    others = choice.lands[row] - lands
-    # Its own risk beside the others, and whom it robs of an agent.
+    # What an answer within this tick would cost: its own risk, and whom it robs of an agent. An
+    # answer that comes later can still be given up later.
     full, edge = choice.full[row], choice.edge[row]
-    if _NOW:
-        cost = full[:, 0] - by[:, 0] * edge[:, 0] + _ROB * (others * edge).sum(1)
-    else:
-        lost = lands * (full - by * edge) + by * others * edge
-        cost = lost.sum(1) / np.maximum(chance, 1e-9)
-    over = (cost > _WORSE * theta[row]) & (chance > 1e-6)
+    others = choice.lands[row] - stretches(by)
+    cost = full[:, 0] - by[:, 0] * edge[:, 0] + (others * edge).sum(1)
+    over = (cost > _WORSE * theta[row]) & (by[:, -1] > 1e-6)
     at, row = at[over], row[over]
     order = np.lexsort((-ringing.seconds[at], row))
     rank, size = ranks(row[order])

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from panoramisk.message import Message
 
-from telephony.ami.wire import Value, Wire
+from telephony.ami.frame import Fields, Value
+from telephony.ami.wire import Wire
 from telephony.switch import NotSent, Refused, SwitchError
 from telephony.tasks import Spawn, unwatched
 
@@ -46,13 +46,13 @@ class Link:
         self,
         settings: LinkSettings,
         *,
-        on_event: Callable[[Message], None],
+        on_event: Callable[[Fields], None],
         on_up: Callable[[], Awaitable[None]],
         on_down: Callable[[str], None],
         rng: random.Random,
         name: str = "",
         spawn: Spawn = unwatched,
-        on_pong: Callable[[Message], None] = lambda _: None,
+        on_pong: Callable[[Fields], None] = lambda _: None,
     ) -> None:
         """`spawn` starts the task that keeps the connection; nothing may end that but `stop`."""
         self.name = name or f"ami {settings.host}:{settings.port}"
@@ -87,7 +87,7 @@ class Link:
 
     async def ask(
         self, name: str, fields: Mapping[str, Value], *, action_id: str = ""
-    ) -> list[Message]:
+    ) -> list[Fields]:
         """The answer to one action; raises NotSent, Refused or Unanswered."""
         if self._wire is None or not self.up:
             raise NotSent("the AMI link is down")
@@ -95,16 +95,16 @@ class Link:
 
     def begin(
         self, name: str, fields: Mapping[str, Value]
-    ) -> Callable[[], Coroutine[Any, Any, list[Message]]]:
+    ) -> Callable[[], Coroutine[Any, Any, list[Fields]]]:
         """Write an action now, for when every fraction of a millisecond counts; the answer is
         awaited with what is returned, as `ask` does. Raises NotSent."""
         wire = self._wire
         if wire is None or not self.up:
             raise NotSent("the AMI link is down")
-        begun = wire.begin(name, self._next_id(), fields)
+        begun = wire.begin(name, self._next_id(), fields, timeout=self._settings.answer)
 
-        async def answer() -> list[Message]:
-            return _accepted(await wire.answer(begun, timeout=self._settings.answer))
+        async def answer() -> list[Fields]:
+            return _accepted(await wire.answer(begun))
 
         return answer
 
@@ -115,7 +115,7 @@ class Link:
 
     async def _ask(
         self, wire: Wire, name: str, fields: Mapping[str, Value], *, action_id: str = ""
-    ) -> list[Message]:
+    ) -> list[Fields]:
         return _accepted(
             await wire.ask(
                 name, action_id or self._next_id(), fields, timeout=self._settings.answer
@@ -195,7 +195,7 @@ class Link:
             self._on_down(reason)
 
 
-def _accepted(answer: list[Message]) -> list[Message]:
+def _accepted(answer: list[Fields]) -> list[Fields]:
     if str(answer[0].get("response", "")).lower() in ("error", "fail", "failure"):
         raise Refused(str(answer[0].get("message") or "refused"))
     return answer

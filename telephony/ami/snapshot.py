@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from panoramisk.message import Message
-
+from telephony.ami.frame import Fields
 from telephony.events import ChannelSnapshot
 
 
-def snapshot(message: Message) -> ChannelSnapshot:
+def snapshot(message: Fields) -> ChannelSnapshot:
     """One CoreShowChannel event as a value."""
     variables: dict[str, str] = {}
     raw = message.get("chanvariable") or ()
@@ -27,7 +26,7 @@ def snapshot(message: Message) -> ChannelSnapshot:
     )
 
 
-def holding_bridges(bridges: Sequence[Message]) -> frozenset[str]:
+def holding_bridges(bridges: Sequence[Fields]) -> frozenset[str]:
     """The ids of the bridges in which legs park."""
     return frozenset(
         str(m.get("bridgeuniqueid"))

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from panoramisk.message import Message
 
+from telephony.ami.frame import Fields, Value
 from telephony.ami.link import Link, LinkSettings
 from telephony.ami.snapshot import holding_bridges, snapshot
 from telephony.ami.tracker import Tracker
-from telephony.ami.wire import Value
 from telephony.clock import Clock
 from telephony.events import (
     CallBridged,
@@ -83,7 +82,7 @@ class AmiSwitch:
             account.node, sink=self._on_event, clock=clock, left_over=self._end_left_over
         )
         self._started_at = ""
-        self._synchronising: list[Message] | None = None
+        self._synchronising: list[Fields] | None = None
         self._looking = asyncio.Lock()
         self.link = Link(
             LinkSettings(
@@ -161,7 +160,7 @@ class AmiSwitch:
 
     # -- events -----------------------------------------------------------------------------------
 
-    def _on_message(self, message: Message) -> None:
+    def _on_message(self, message: Fields) -> None:
         if self._synchronising is not None:
             # Events that come while we ask for the channels are newer than the answer.
             self._synchronising.append(message)
@@ -191,7 +190,7 @@ class AmiSwitch:
             while len(self._unrecorded) > _MOST_UNRECORDED:
                 del self._unrecorded[next(iter(self._unrecorded))]
 
-    def _on_pong(self, message: Message) -> None:
+    def _on_pong(self, message: Fields) -> None:
         """Call records carry the node's times, and are compared with ours."""
         with contextlib.suppress(ValueError):
             self.skew = float(str(message.get("timestamp"))) - self._clock.now().timestamp()
@@ -239,7 +238,7 @@ class AmiSwitch:
 
     async def _ask(
         self, name: str, fields: Mapping[str, Value], *, action_id: str = ""
-    ) -> Sequence[Message]:
+    ) -> Sequence[Fields]:
         self._check_up()
         return await self.link.ask(name, fields, action_id=action_id)
 

@@ -12,8 +12,7 @@ import asyncio
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
-from panoramisk.message import Message
-
+from telephony.ami.frame import Fields
 from telephony.ami.track import Track, sip_status
 from telephony.clock import Clock
 from telephony.events import (
@@ -202,24 +201,24 @@ class Tracker:
 
     # -- what AMI tells
 
-    def on_message(self, message: Message) -> None:
+    def on_message(self, message: Fields) -> None:
         """One AMI event, in the order of the wire."""
         handler = self._handlers.get(str(message.get("event", "")))
         if handler is not None:
             handler(message)
 
-    def _track(self, message: Message) -> tuple[str, Track | None]:
+    def _track(self, message: Fields) -> tuple[str, Track | None]:
         channel_id = str(message.get("uniqueid") or "")
         return channel_id, self._tracks.get(channel_id)
 
-    def _newchannel(self, message: Message) -> None:
+    def _newchannel(self, message: Fields) -> None:
         channel_id, track = self._track(message)
         if track is not None:
             self._start(channel_id, track)
         elif channel_id in self._lost:
             self._left_over(channel_id, "it began after it was given up for lost")
 
-    def _newstate(self, message: Message) -> None:
+    def _newstate(self, message: Fields) -> None:
         channel_id, track = self._track(message)
         if track is None:
             return
@@ -230,7 +229,7 @@ class Tracker:
         elif state == _RINGING:
             self._progress(channel_id, track, Progress.RINGING)
 
-    def _dial_state(self, message: Message) -> None:
+    def _dial_state(self, message: Fields) -> None:
         channel_id = str(message.get("destuniqueid") or "")
         track = self._tracks.get(channel_id)
         if track is None:
@@ -241,7 +240,7 @@ class Tracker:
         elif status == "PROGRESS":
             self._progress(channel_id, track, Progress.EARLY_MEDIA)
 
-    def _hangup_request(self, message: Message) -> None:
+    def _hangup_request(self, message: Fields) -> None:
         channel_id, track = self._track(message)
         if track is None:
             return
@@ -255,12 +254,12 @@ class Tracker:
         if self._tracks.get(channel_id) is track and not track.hung_up:
             self._left_over(channel_id, "its far end has hung up")
 
-    def _soft_hangup(self, message: Message) -> None:
+    def _soft_hangup(self, message: Fields) -> None:
         _, track = self._track(message)
         if track is not None and not track.far_first:
             track.ended_by_us = True
 
-    def _hangup(self, message: Message) -> None:
+    def _hangup(self, message: Fields) -> None:
         channel_id, track = self._track(message)
         if track is None:
             return
@@ -274,7 +273,7 @@ class Tracker:
         else:
             self._end(channel_id, track)
 
-    def _response(self, message: Message) -> None:
+    def _response(self, message: Fields) -> None:
         channel_id = str(message.get("uniqueid") or "")
         if channel_id not in self._tracks:  # without a channel it is only in the ActionID
             channel_id = str(message.get("actionid") or "")
@@ -296,7 +295,7 @@ class Tracker:
         if not track.started:
             self._end(channel_id, track)
 
-    def _enter(self, message: Message) -> None:
+    def _enter(self, message: Fields) -> None:
         channel_id, track = self._track(message)
         if track is None:
             return
@@ -320,7 +319,7 @@ class Tracker:
                 call.partner, call.bridged = leg_id, True
                 self._tell(CallBridged(self._node, self._now(), call_id, leg_id, bridge_id))
 
-    def _leave(self, message: Message) -> None:
+    def _leave(self, message: Fields) -> None:
         channel_id, track = self._track(message)
         if track is not None and track.bridge == str(message.get("bridgeuniqueid") or ""):
             self._leave_bridge(channel_id, track)
@@ -343,7 +342,7 @@ class Tracker:
             leg_id, call.partner = call.partner, ""
             self._tell(CallUnbridged(self._node, self._now(), call_id, leg_id))
 
-    def _user_event(self, message: Message) -> None:
+    def _user_event(self, message: Fields) -> None:
         if str(message.get("userevent")) != "DialerStage":
             return
         channel_id, track = self._track(message)

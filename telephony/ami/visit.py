@@ -10,8 +10,7 @@ import itertools
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from panoramisk.message import Message
-
+from telephony.ami.frame import Fields
 from telephony.ami.snapshot import snapshot
 from telephony.ami.wire import Wire
 from telephony.events import ChannelSnapshot
@@ -26,9 +25,9 @@ class Visit:
     def __init__(self, wire: Wire) -> None:
         self._wire, self._ids = wire, itertools.count(1)
 
-    async def ask(self, name: str, **fields: str) -> Sequence[Message]:
+    async def ask(self, name: str, **fields: str) -> Sequence[Fields]:
         """The answer, a list as its items; raises Refused with Asterisk's words."""
-        answer: list[Message] = await self._wire.ask(
+        answer: list[Fields] = await self._wire.ask(
             name, f"v{next(self._ids)}", fields, timeout=_SECONDS
         )
         if str(answer[0].get("response", "")).lower() == "error":

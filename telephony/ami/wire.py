@@ -1,4 +1,4 @@
-"""AMI frames on the wire: panoramisk parses and formats them, this class closes its holes.
+"""AMI frames on the wire, as a protocol class in the place of panoramisk's, without its holes.
 
 What differs from panoramisk's own protocol, and why: nothing is ever sent again after a reconnect
 (a person would be called twice); every pending action fails when the link does; bytes are decoded
@@ -11,21 +11,17 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import structlog
-from panoramisk.actions import Action
 from panoramisk.ami_protocol import AMIProtocol
-from panoramisk.message import Message
 
+from telephony.ami.frame import END, Fields, Value, read_frame, write_action
 from telephony.switch import NotSent, Unanswered
 
 log = structlog.get_logger(__name__)
 
-Value = str | Sequence[str]
-
-_END = b"\r\n\r\n"
 _MOST_FRAME = 256 * 1024  # bytes; an honest frame has a few hundred
 _MOST_LISTED = 100_000  # events in one list; Asterisk itself ends at about 5,000 channels
 #: Events of every call that nobody here reads: not worth the parsing.
@@ -43,17 +39,18 @@ class Begun:
 
     name: str
     action_id: str
-    future: asyncio.Future[list[Message]]
+    future: asyncio.Future[list[Fields]]
+    seconds: float  # it may take
+    deadline: float  # second of the loop
 
 
-def clean(name: str, value: Value) -> Value:
-    """`value`, if it can be sent; raises NotSent for line breaks, NUL and over-long values."""
+def clean(name: str, value: Value) -> None:
+    """Raise NotSent for a value that cannot be sent: line breaks, NUL, over-long ones."""
     for text in (value,) if isinstance(value, str) else value:
         if len(text) > _MOST_VALUE:
             raise NotSent(f"{name}: longer than {_MOST_VALUE} characters")
         if _CONTROL.search(text):
             raise NotSent(f"{name}: control characters are not allowed")
-    return value
 
 
 class Wire(AMIProtocol):  # type: ignore[misc]  # panoramisk has no types
@@ -62,13 +59,14 @@ class Wire(AMIProtocol):  # type: ignore[misc]  # panoramisk has no types
     def __init__(
         self,
         *,
-        on_event: Callable[[Message], None],
+        on_event: Callable[[Fields], None],
         on_lost: Callable[[str], None],
     ) -> None:
         self._on_event, self._on_lost = on_event, on_lost
         self._buffer = bytearray()
-        self._pending: dict[str, asyncio.Future[list[Message]]] = {}
-        self._lists: dict[str, list[Message]] = {}
+        self._pending: dict[str, Begun] = {}
+        self._timer: asyncio.TimerHandle | None = None  # for the first of them that is overdue
+        self._lists: dict[str, list[Fields]] = {}
         self._lost = False
         self._unwritten = b""  # what leaves in the loop's next turn
         self.banner = asyncio.get_running_loop().create_future()
@@ -91,9 +89,9 @@ class Wire(AMIProtocol):  # type: ignore[misc]  # panoramisk has no types
             self._read_banner()
             if not self.banner.done():
                 return
-        while not self._lost and (end := self._buffer.find(_END)) >= 0:
+        while not self._lost and (end := self._buffer.find(END)) >= 0:
             frame = bytes(self._buffer[:end])
-            del self._buffer[: end + len(_END)]
+            del self._buffer[: end + len(END)]
             self._frame(frame)
         if len(self._buffer) > _MOST_FRAME:
             self.close(f"a frame of more than {_MOST_FRAME} bytes")
@@ -122,11 +120,8 @@ class Wire(AMIProtocol):  # type: ignore[misc]  # panoramisk has no types
         self.frames += 1
         if frame.startswith(_UNREAD):
             return
-        try:
-            message = Message.from_line(frame.decode("utf-8", "replace").strip())
-        except Exception:
-            message = None
-        if message is None or ("event" not in message and "response" not in message):
+        message = read_frame(frame)
+        if message is None:
             self.dropped += 1
             return
         action_id = str(message.get("actionid") or "")
@@ -145,16 +140,16 @@ class Wire(AMIProtocol):  # type: ignore[misc]  # panoramisk has no types
                 self.failed_handlers += 1
                 log.exception("event handler failed", action="ami_handler_failed")
 
-    def _response(self, action_id: str, message: Message) -> None:
+    def _response(self, action_id: str, message: Fields) -> None:
         if str(message.get("eventlist", "")).lower() == "start" and action_id in self._pending:
             self._lists[action_id] = [message]
         else:
             self._resolve(action_id, [message])
 
-    def _resolve(self, action_id: str, messages: list[Message]) -> None:
-        future = self._pending.pop(action_id, None)
-        if future is not None and not future.done():
-            future.set_result(messages)
+    def _resolve(self, action_id: str, messages: list[Fields]) -> None:
+        begun = self._pending.pop(action_id, None)
+        if begun is not None and not begun.future.done():
+            begun.future.set_result(messages)
 
     # -- actions ----------------------------------------------------------------------------------
 
@@ -165,16 +160,14 @@ class Wire(AMIProtocol):  # type: ignore[misc]  # panoramisk has no types
         raises NotSent when it certainly did not leave."""
         if self._lost or self.transport is None or self.transport.is_closing():
             raise NotSent("the AMI link is down")
-        action = Action(
-            {
-                "Action": clean("Action", name),
-                "ActionID": clean("ActionID", action_id),
-                **{key: clean(key, value) for key, value in fields.items()},
-            }
-        )
+        clean("Action", name)
+        clean("ActionID", action_id)
+        for key, value in fields.items():
+            clean(key, value)
+        action = write_action(name, action_id, fields)
         if not self._unwritten and not at_once:
             asyncio.get_running_loop().call_soon(self._write)
-        self._unwritten += str(action).encode("utf-8")
+        self._unwritten += action
         if at_once:
             self._write()
 
@@ -184,43 +177,64 @@ class Wire(AMIProtocol):  # type: ignore[misc]  # panoramisk has no types
             self.transport.write(data)
 
     def begin(
-        self, name: str, action_id: str, fields: Mapping[str, Value], *, at_once: bool = True
+        self,
+        name: str,
+        action_id: str,
+        fields: Mapping[str, Value],
+        *,
+        timeout: float,
+        at_once: bool = True,
     ) -> Begun:
-        """Write an action; its response is waited for with `answer`. Raises NotSent."""
+        """Write an action; its response is waited for with `answer`, `timeout` seconds at most.
+        Raises NotSent."""
         if action_id in self._pending:
             raise NotSent(f"action id {action_id} is in use")
-        future: asyncio.Future[list[Message]] = asyncio.get_running_loop().create_future()
-        self._pending[action_id] = future
-        try:
-            self.post(name, action_id, fields, at_once=at_once)
-        except BaseException:
-            self._pending.pop(action_id, None)
-            raise
-        return Begun(name, action_id, future)
+        self.post(name, action_id, fields, at_once=at_once)
+        loop = asyncio.get_running_loop()
+        begun = Begun(name, action_id, loop.create_future(), timeout, loop.time() + timeout)
+        self._pending[action_id] = begun
+        self._watch(begun.deadline)
+        return begun
 
-    async def answer(self, begun: Begun, *, timeout: float) -> list[Message]:
+    def _watch(self, deadline: float) -> None:
+        # One timer for all: a timer for each action would wait out its seconds in the loop's heap
+        # long after the answer has come, thousands of them.
+        if self._timer is not None:
+            if self._timer.when() <= deadline:
+                return
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_at(deadline, self._look_for_overdue)
+
+    def _look_for_overdue(self) -> None:
+        self._timer = None
+        now = asyncio.get_running_loop().time()
+        for begun in self._pending.values():
+            if begun.deadline <= now:
+                # Whether it happened is only known after a resynchronisation, and a link that does
+                # not answer is of no use: it is made again.
+                self.close(f"{begun.name} was not answered within {begun.seconds} s")
+                return
+        if self._pending:
+            self._watch(min(begun.deadline for begun in self._pending.values()))
+
+    async def answer(self, begun: Begun) -> list[Fields]:
         """The response to what was begun (or its whole list).
 
         Raises Unanswered when the link or the time was lost before the answer.
         """
         try:
-            async with asyncio.timeout(timeout):  # wait_for can lose a cancellation on 3.11
-                return await begun.future
-        except TimeoutError:
-            # Whether it happened is only known after a resynchronisation, and a link that does not
-            # answer is of no use: it is made again.
-            self.close(f"{begun.name} was not answered within {timeout} s")
-            raise Unanswered(f"{begun.name}: no answer within {timeout} s") from None
+            return await begun.future
         finally:
             self._pending.pop(begun.action_id, None)
             self._lists.pop(begun.action_id, None)
 
     async def ask(
         self, name: str, action_id: str, fields: Mapping[str, Value], *, timeout: float
-    ) -> list[Message]:
+    ) -> list[Fields]:
         """Write an action and wait for its response; raises NotSent or Unanswered."""
-        begun = self.begin(name, action_id, fields, at_once=False)
-        return await self.answer(begun, timeout=timeout)
+        return await self.answer(
+            self.begin(name, action_id, fields, timeout=timeout, at_once=False)
+        )
 
     def close(self, reason: str = "closed") -> None:
         """End the connection; all that waits fails as unanswered. Idempotent."""
@@ -235,8 +249,11 @@ class Wire(AMIProtocol):  # type: ignore[misc]  # panoramisk has no types
         pending, self._pending = self._pending, {}
         self._lists.clear()
         self._buffer.clear()
-        for future in pending.values():
-            if not future.done():
-                future.set_exception(Unanswered(f"the AMI link was lost: {reason}"))
-                future.exception()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for begun in pending.values():
+            if not begun.future.done():
+                begun.future.set_exception(Unanswered(f"the AMI link was lost: {reason}"))
+                begun.future.exception()
         self._on_lost(reason)

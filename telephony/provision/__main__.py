@@ -25,7 +25,7 @@ from telephony.provision.render import (
     render,
 )
 
-_FOLDERS = ("etc", "var", "spool/monitor", "run", "log/cdr-custom", "log/cel-custom")
+_FOLDERS = ("etc", "var", "spool/monitor", "run", "log/cel-custom")
 
 
 def from_environment(environment: Mapping[str, str], folder: Path) -> AsteriskSettings:

@@ -32,11 +32,11 @@ MODULES = (
     "res_pjsip_rfc3326", "res_pjsip_dtmf_info", "pbx_config",
     "app_amd", "app_bridgewait", "app_confbridge", "app_mixmonitor", "app_playback",
     "app_playtones", "app_userevent", "app_celgenuserevent",
-    "func_callerid", "func_cdr", "func_channel", "func_logic", "func_strings",
+    "func_callerid", "func_channel", "func_logic", "func_strings",
     "res_musiconhold",
     # MixMonitor does not load without func_periodic_hook, nor that without the four before it.
     "app_chanspy", "func_cut", "func_groupcount", "func_uri", "func_periodic_hook",
-    "res_cdrel_custom", "cdr_custom", "cel_custom",
+    "res_cdrel_custom", "cel_custom",
 )  # fmt: skip
 
 

@@ -80,10 +80,6 @@ class LabAsterisk:
         return self.folder / "spool/monitor"
 
     @property
-    def cdr(self) -> Path:
-        return self.folder / "log/cdr-custom/dialer.csv"
-
-    @property
     def cel(self) -> Path:
         return self.folder / "log/cel-custom/dialer.csv"
 
@@ -109,7 +105,7 @@ class LabAsterisk:
     # -- life
 
     def configure(self) -> None:
-        for part in ("etc", "var", "spool/monitor", "run", "log/cdr-custom", "log/cel-custom"):
+        for part in ("etc", "var", "spool/monitor", "run", "log/cel-custom"):
             (self.folder / part).mkdir(parents=True, exist_ok=True)
         self._share_data()
         write_phones(self.phones_file, self._phones)

@@ -14,6 +14,7 @@ from types import TracebackType
 
 _PROTOCOL_3 = 196608  # the code of the message that begins a session
 _COMMIT = b"COMMIT;\x00"
+_IDLE = b"Z\x00\x00\x00\x05I"  # ready for the next query, and in no transaction
 
 
 class _Session:
@@ -22,6 +23,8 @@ class _Session:
     def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
         self.client, self.server = client, server
         self.begun = self.deaf = False
+        self.commits = False  # the message noted last ends a transaction
+        self._open = self._bound = False
         self.answered = asyncio.Event()
         self._statements: dict[bytes, bytes] = {}
         self.done: list[bytes] = []
@@ -31,17 +34,27 @@ class _Session:
             writer.transport.abort()
 
     def note(self, message: bytes) -> None:
-        """Remember which statements the transaction ran: they are prepared once, and named."""
+        """Remember which statements the transaction ran: they are prepared once, and named. One
+        outside of BEGIN and COMMIT is its own, committed by the Sync behind it."""
         kind, body = message[:1], message[5:]
+        self.commits = False
         if kind == b"P":
             name, query, _ = body.split(b"\x00", 2)
             self._statements[name] = query
         elif kind == b"B":
             _, name, _ = body.split(b"\x00", 2)
+            if not self._open:
+                self.done.clear()
             self.done.append(self._statements.get(name, b""))
+            self._bound = True
+        elif kind == b"S":
+            self.commits = self._bound and not self._open
+            self._bound = False
         elif kind == b"Q":
             if body.startswith(b"BEGIN"):
                 self.done.clear()
+            self._open = body.startswith(b"BEGIN")
+            self.commits = body == _COMMIT
             self.done.append(body)
 
 
@@ -174,7 +187,7 @@ class DatabaseLink:
         return kind + length + body
 
     def _hold(self, session: _Session, message: bytes) -> HeldCommit | None:
-        if self._wanted is None or message[:1] != b"Q" or message[5:] != _COMMIT:
+        if self._wanted is None or not session.commits:
             return None
         of, future = self._wanted
         if future.done() or not any(of in statement for statement in session.done):
@@ -188,7 +201,7 @@ class DatabaseLink:
             while data := await reader.read(65536):
                 await self._open.wait()
                 if session.deaf:
-                    if b"COMMIT\x00" in data:
+                    if _IDLE in data:
                         session.answered.set()
                     continue
                 session.client.write(data)

@@ -73,7 +73,7 @@ class Bench:
         self.transport = MagicMock(spec=asyncio.Transport)
         self.transport.is_closing.return_value = False
         self.wire.connection_made(self.transport)
-        self.pending = self.wire.begin("CoreShowChannels", "d1", {})
+        self.pending = self.wire.begin("CoreShowChannels", "d1", {}, timeout=5.0)
         for channel in OURS:
             self.tracker.expect(channel, leg=False, recording="a.wav")
         for channel in LEGS:

@@ -59,7 +59,7 @@ async def test_actions_of_one_turn_leave_in_one_write_and_in_order() -> None:
 async def test_what_is_begun_is_on_the_wire_at_once_behind_what_was_asked_before() -> None:
     wire, socket = connected()
     wire.post("Setvar", "s1", {"Variable": "x"})
-    wire.begin("Bridge", "b1", {"Channel1": "x"})
+    wire.begin("Bridge", "b1", {"Channel1": "x"}, timeout=5.0)
     assert [ids(text) for text in socket.writes] == [["s1", "b1"]]
     await asyncio.sleep(0)
     assert len(socket.writes) == 1  # nothing twice
