@@ -40,6 +40,7 @@ def choose(look: Outlook, theta: Floats, most: Ints) -> Choice:
     most = np.where(look.agents > 0, whole_between(most, 0, _MOST), 0)
     rows = len(look.agents)
     small = (look.agents <= _EXACT_AGENTS) & (look.under_way <= _EXACT_TRIALS) & (look.agents > 0)
+    small &= look.sure <= _EXACT_TRIALS  # a count that makes no sense must not cost minutes
     crowd, every = Crowd(look), np.arange(rows)
     full, edge = (tails[:, 0] for tails in crowd.tails(every, np.zeros((rows, 1))))
     zero = np.zeros(rows)
