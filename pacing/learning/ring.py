@@ -19,8 +19,17 @@ from pacing.state import Flags, Floats, Ints, Ragged
 PHASE_OF = np.array([0, 0, 1, 2], dtype=np.int64)
 _ENDS = np.array([Kind.ANSWERED, Kind.FAILED, Kind.RANG_OUT, Kind.CANCELLED])
 # Before anything is seen more people answer than usual, and later: the safe side, since who has not
-# answered early is not taken for somebody who will not. Weights are in events.
-_PRIOR = answer_hazard(AGES, share=0.40, mean=14.0, cv=0.45, timeout=30.0)
+# answered early is not taken for somebody who will not. Where calls may ring for less than usual,
+# as many answer in that shorter time: else hardly anybody would be expected to, and far too many
+# calls be placed. By ring timeout in whole s (the last row for all that are longer), by age.
+# Weights are in events.
+_USUAL_TIMEOUT = 25  # s
+_PRIORS = np.array(
+    [
+        answer_hazard(AGES, share=0.40, mean=14.0 * short, cv=0.45, timeout=30.0 * short)
+        for short in np.maximum(np.arange(_USUAL_TIMEOUT + 1), 1) / _USUAL_TIMEOUT
+    ]
+)
 _PRIOR_FAIL = np.where(np.arange(AGES) < 8, 0.01, 0.002)
 _LEVEL_WEIGHT = 8.0  # answers
 _DOUBT = 0.7  # standard deviations by which the level is taken higher than it was seen
@@ -152,11 +161,12 @@ class RingModel:
         risk = self._at_risk(slots, now)
         answered, failed = smooth(self.answered[slots]), smooth(self.failed[slots])
         risk = smooth(risk)
-        expected = (risk * _PRIOR).sum((1, 2))
+        prior = _PRIORS[np.clip(self.timeout[slots], 0, _USUAL_TIMEOUT).astype(np.int64)]
+        expected = (risk * prior[:, None]).sum((1, 2))
         total = answered.sum((1, 2))
         level = (total + _LEVEL_WEIGHT) / (expected + _LEVEL_WEIGHT)
         doubt = 1.0 + _DOUBT / np.sqrt(total + _LEVEL_WEIGHT)
-        shape = level[:, None] * _PRIOR
+        shape = level[:, None] * prior
         # All phases together first, then each phase leans on that where it has seen little.
         both = (answered.sum(1) + _BIN_WEIGHT * 0.25) / (
             risk.sum(1) + _BIN_WEIGHT * 0.25 / np.maximum(shape, 1e-6)
