@@ -44,6 +44,19 @@ async def run() -> bool:
     assert task is not None
     for number in _SIGNALS:
         loop.add_signal_handler(number, task.cancel)
+    try:
+        real, seconds, tick, good = await _play()
+    except asyncio.CancelledError:
+        say("ended by a signal")
+        return False
+    for number in _SIGNALS:  # there is nothing left to clean up: they may end it at once
+        loop.remove_signal_handler(number)
+    return _simulated(real, seconds, tick) and good
+
+
+async def _play() -> tuple[Figures, float, float, bool]:
+    """The real campaign: its figures, how long it counted, s between two looks of pacing, and
+    whether its abandon rate is under the cap."""
     with LabPostgres() as postgres:
         say("starting Asterisk, SIPp, PostgreSQL and the dialer")
         centre = CallCentre(agents=AGENTS, database=postgres.database())
@@ -67,9 +80,7 @@ async def run() -> bool:
     for number, each in enumerate(played.foretold, 1):
         told.beside_forecast(number, each, recorded(attempts, intervals, each.of))
     real = recorded(attempts, intervals, played.counted)
-    for number in _SIGNALS:  # there is nothing left to clean up: they may end it at once
-        loop.remove_signal_handler(number)
-    return _simulated(real, played.counted.seconds, played.tick) and good
+    return real, played.counted.seconds, played.tick, good
 
 
 def _keep(played: Played, attempts: list[Row], intervals: list[Row]) -> None:
