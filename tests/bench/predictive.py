@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 import orjson
@@ -67,9 +68,7 @@ async def _play() -> tuple[Figures, float, float, bool]:
         async with centre:
             played = Played(centre, answers=ANSWERS, warm_up=WARM_UP, seed=SEED)
             await played.play()
-            attempts, intervals = [
-                await centre.rows(table) for table in ("attempt", "agent_interval")
-            ]
+            attempts, intervals = await centre.rows("attempt"), await played.intervals()
             wraps = {
                 row["attempt_id"]: row["wrap_up_seconds"]
                 for row in await centre.rows("disposition")
@@ -83,7 +82,7 @@ async def _play() -> tuple[Figures, float, float, bool]:
     return real, played.counted.seconds, played.tick, good
 
 
-def _keep(played: Played, attempts: list[Row], intervals: list[Row]) -> None:
+def _keep(played: Played, attempts: Sequence[Row], intervals: Sequence[Row]) -> None:
     """The records, for whoever wants to know more."""
     _FOLDER.mkdir(parents=True, exist_ok=True)
     kept = {

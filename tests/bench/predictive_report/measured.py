@@ -42,6 +42,7 @@ class Figures:
     abandoned: int
     calls: int
     waited: float  # mean s from answer to agent, of those who met one
+    agents: float  # at work or ready, on average
 
     @property
     def abandon_rate(self) -> float:
@@ -64,6 +65,7 @@ def recorded(attempts: Iterable[Row], intervals: Iterable[Row], of: Stretch) -> 
     return Figures(
         occupancy=busy / max(busy + ready, 1e-9), idle=ready / max(connected, 1),
         answers=connected + gone, abandoned=gone, calls=calls, waited=waited / max(connected, 1),
+        agents=(busy + ready) / of.seconds,
     )  # fmt: skip
 
 

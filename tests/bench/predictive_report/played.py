@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tests.bench.predictive_report.agents import DrawnAgent
-from tests.bench.predictive_report.measured import Stretch
+from tests.bench.predictive_report.measured import Row, Stretch
 from tests.bench.predictive_report.people import AGENTS, CAMPAIGN, CAP, draw
 from tests.bench.report import say
 from tests.bench.soak import metrics
@@ -121,8 +121,7 @@ class Played:
         return sum(value for name, _, value in text if name == "dialer_pacing_ticks_total")
 
     async def _close(self) -> None:
-        """No new calls; wait until everybody has hung up and all agents are done, then let them
-        pause, so that every stretch of their time has an end in the records."""
+        """No new calls; wait until everybody has hung up, so that every call has an outcome."""
         centre = self._centre
         await centre.post(f"/campaigns/{self._campaign}/pause")
 
@@ -131,6 +130,14 @@ class Played:
             return bool(found["state"] == "paused")
 
         await until(drained, timeout=120, what="the last conversations to end")
-        for agent in centre.agents:
-            await agent.until("ready", timeout=60)
-            await agent.command("pause", reason="done")
+
+    async def intervals(self) -> list[Row]:
+        """The agents' time as recorded, what lasts still up to now."""
+        now = datetime.now(UTC)
+        over = await self._centre.rows("agent_interval")
+        lasting = await self._centre.rows("agent_now")
+        return [
+            *over,
+            *({**row, "started_at": row["since"], "ended_at": max(now, row["since"])}
+              for row in lasting),
+        ]  # fmt: skip

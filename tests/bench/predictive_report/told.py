@@ -39,6 +39,7 @@ def real(
     screens = on_screens((agent.states for agent in played.agents), of)
     line(NAME, "counted", of.seconds, "s")
     line(NAME, "answers", figures.answers, "people")
+    line(NAME, "agents at work or ready, on average", figures.agents, "agents")
     line(NAME, "occupancy, by the agents' screens", 100 * screens, "%")
     line(NAME, "abandoned, by SIPp's log and the agents' screens", 100 * lost / max(picked, 1), "%")
     line(NAME, "pacing looked every", played.tick, "s")

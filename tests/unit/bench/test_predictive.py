@@ -133,6 +133,7 @@ def test_figures_of_the_records() -> None:
     assert figures.idle == pytest.approx(20.0)
     assert figures.waited == pytest.approx(1.5)
     assert figures.abandon_rate == pytest.approx(1 / 3)
+    assert figures.agents == pytest.approx(1.0)
 
 
 def test_whom_nobody_met_is_told_by_sipp_and_the_screens() -> None:
