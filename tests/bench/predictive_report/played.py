@@ -20,6 +20,7 @@ from tests.lab.process import until
 _LONGEST = 1800.0  # s a measurement may take
 _AHEAD = 5.0  # minutes of a forecast, the least there is
 _LOADED = 1000  # people in one request
+_AT_WORK = ("ready", "reserved", "on_call", "wrap_up")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ class Played:
             await centre.load(self._campaign, leads[first : first + _LOADED])
         people = {person.number: person for person in self.people}
         await centre.add_agents([self._campaign], kind=DrawnAgent, people=people)
+        await asyncio.gather(*(agent.until("ready") for agent in self.agents))
         await centre.post(f"/campaigns/{self._campaign}/start")
         say(f"warming up for {self._warm_up:.0f} s")
         first_moment = _Moment.now()
@@ -94,6 +96,9 @@ class Played:
             if not isinstance(why, asyncio.CancelledError):
                 say(f"no more forecasts: {why!r}")
         self.counted = begun.until(_Moment.now())
+        for agent in self.agents:
+            if agent.state not in _AT_WORK:
+                say(f"{agent.name} is {agent.state} and takes no calls")
         self.tick = self.counted.seconds / max(await self._ticks() - ticks, 1.0)
         await self._close()
 
