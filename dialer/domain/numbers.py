@@ -58,7 +58,7 @@ def parse_number(text: str, *, region: str | None = None) -> ParsedNumber:
     )
 
 
-@lru_cache(maxsize=200_000)
+@lru_cache(maxsize=20_000)
 def zones_of(e164: str) -> tuple[str, ...]:
     """Every time zone the number may be in; () when nothing is known."""
     try:

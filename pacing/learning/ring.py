@@ -23,10 +23,20 @@ from pacing.learning.site import Start, start
 from pacing.state import Array, Flags, Floats, Ints, Ragged
 
 # Before anything is seen more people answer than usual, and later: the safe side, since who has not
-# answered early is not taken for somebody who will not. Weights are in events.
-_PRIOR = answer_hazard(AGES, share=0.40, mean=14.0, cv=0.45, timeout=30.0).astype(np.float32)
-_PRIOR_FAIL = np.where(np.arange(AGES) < 8, 0.01, 0.002).astype(np.float32)
-_GENERAL = Start(_PRIOR, _PRIOR_FAIL, 8.0)
+# answered early is not taken for somebody who will not. Where calls may ring for less than usual,
+# as many answer in that shorter time: else hardly anybody would be expected to, and far too many
+# calls be placed. By ring timeout in whole s (the last row for all that are longer), by age.
+# Weights are in events.
+_USUAL_TIMEOUT = 25  # s
+_PRIORS = np.array(
+    [
+        answer_hazard(AGES, share=0.40, mean=14.0 * short, cv=0.45, timeout=30.0 * short)
+        for short in np.maximum(np.arange(_USUAL_TIMEOUT + 1), 1) / _USUAL_TIMEOUT
+    ],
+    dtype=SHORT,
+)
+_PRIOR_FAIL = np.where(np.arange(AGES) < 8, 0.01, 0.002).astype(SHORT)
+_GENERAL = Start(_PRIORS[-1], _PRIOR_FAIL, 8.0)
 _CELL_WEIGHT, _CELLS = 8.0, 4.0  # answers; for how many cells that counts
 _ENOUGH, _SOME = 10.0, 20.0  # answers from which a cell, a slot says how they differ
 _DOUBT = 0.7  # standard deviations by which the level is taken higher than it was seen
@@ -197,8 +207,11 @@ class RingModel:
         (slots, phases, ages); moves (slots, 2, phases, ages)."""
         risk = smooth(self.counts.at_risk(slots, now, ages))
         answered = smooth(self.counts.answered[slots, :, :ages])
-        prior, least = self._start.answer[:ages], self._start.weight
-        expected = (risk * prior).sum((1, 2))
+        prior = _PRIORS[np.minimum(self.timeout[slots], _USUAL_TIMEOUT).astype(np.int64), :ages]
+        if self._start is not _GENERAL:
+            prior = np.broadcast_to(self._start.answer[:ages], prior.shape)
+        least = self._start.weight
+        expected = (risk * prior[:, None]).sum((1, 2))
         total = answered.sum((1, 2))
         level = (total + least) / (expected + least)
         doubt = self._doubt[slots] = 1.0 + _DOUBT / np.sqrt(total + least)
