@@ -15,6 +15,7 @@ help:
 	@echo "make audit      the dependencies: lock files whole, known vulnerabilities"
 	@echo "make bench NAME=soak [MINUTES=60] [RATE=150]   does anything grow or drift?"
 	@echo "make bench NAME=pacing [QUICK=1]   pacing policies on simulated centres, into results/pacing"
+	@echo "make bench NAME=predictive   a predictive campaign on the real Asterisk beside the simulator, 25 minutes"
 	@echo "make lint | setup | clean"
 
 setup:

@@ -53,6 +53,9 @@ class EngineMetrics(Collector):
         refused = CounterMetricFamily(
             "dialer_writes_refused", "Writes the database would not take", labels=["pool"]
         )
+        ticks = CounterMetricFamily(
+            "dialer_pacing_ticks", "Times that pacing looked at the pool", labels=["pool"]
+        )
         lateness = HistogramMetricFamily(
             "dialer_originate_seconds", "From due to its Originate on the wire", labels=["pool"]
         )
@@ -71,6 +74,7 @@ class EngineMetrics(Collector):
             owned.add_metric([pool], float(engine.lease.held))
             dialing.add_metric([pool], float(engine.ready.is_set() and engine.gate.open))
             refused.add_metric([pool], engine.writer.refused)
+            ticks.add_metric([pool], engine.ticker.ticks)
             if engine.lease.held:
                 age.add_metric([pool], engine.lease.age)
             for family, timing in (
@@ -85,5 +89,5 @@ class EngineMetrics(Collector):
                 live.add_metric(name, ledger.live_answers)
                 rate.add_metric(name, ledger.abandoned / max(ledger.live_answers, 1))
                 cap.add_metric(name, campaign.view.settings.target_abandon)
-        yield from (agents, calls, backlog, owned, dialing, age, refused)
+        yield from (agents, calls, backlog, owned, dialing, age, refused, ticks)
         yield from (outcomes, live, rate, cap, lateness, bridging)

@@ -25,6 +25,9 @@ from pacing.state import Mode
 _NICE = 5
 #: s; a large pool makes up for a coarser one by its size, and takes longer.
 _TICK, _COARSE, _SMALL = 2.0, 3.0, 40
+#: The dialer looks at its pool several times a second. Where people answer fast, a coarse tick
+#: would foretell some points of occupancy too few: so many ticks in the mean ring time; least s.
+_IN_A_RING, _FINEST = 3.0, 0.5
 
 
 def carry_out(job: Mapping[str, Any]) -> dict[str, Any]:
@@ -57,7 +60,7 @@ def carry_out(job: Mapping[str, Any]) -> dict[str, Any]:
         settings,
         past=past,
         seconds=job["seconds"],
-        tick=_TICK if len(start["talking"]) + start["free"] <= _SMALL else _COARSE,
+        tick=tick_for(campaign, len(start["talking"]) + start["free"]),
         runs=job["runs"],
         lines=_or_inf(start["lines"]),
         calls_per_second=_or_inf(start["calls_per_second"]),
@@ -67,6 +70,12 @@ def carry_out(job: Mapping[str, Any]) -> dict[str, Any]:
         "futures": [plain(future(figures)) for figures in found],
         "differences": [plain(difference(found[0], figures)) for figures in found[1:]],
     }
+
+
+def tick_for(campaign: Campaign, agents: int) -> float:
+    """s between two decisions of the simulation."""
+    usual = _TICK if agents <= _SMALL else _COARSE
+    return min(usual, max(campaign.ring.mean / _IN_A_RING, _FINEST))
 
 
 def past_of(events: Mapping[str, Any]) -> Seen:

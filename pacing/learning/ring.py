@@ -27,6 +27,16 @@ from pacing.state import Array, Flags, Floats, Ints, Ragged
 _PRIOR = answer_hazard(AGES, share=0.40, mean=14.0, cv=0.45, timeout=30.0).astype(np.float32)
 _PRIOR_FAIL = np.where(np.arange(AGES) < 8, 0.01, 0.002).astype(np.float32)
 _GENERAL = Start(_PRIOR, _PRIOR_FAIL, 8.0)
+_USUAL_TIMEOUT = 25  # s
+# Where calls may ring for less, as many answer in that shorter time: else hardly anybody would be
+# expected to, and far too many calls be placed. By ring timeout in whole s, by age.
+_BRIEF = np.array(
+    [
+        answer_hazard(AGES, share=0.40, mean=14.0 * part, cv=0.45, timeout=30.0 * part)
+        for part in np.maximum(np.arange(_USUAL_TIMEOUT), 1) / _USUAL_TIMEOUT
+    ],
+    dtype=SHORT,
+)
 _CELL_WEIGHT, _CELLS = 8.0, 4.0  # answers; for how many cells that counts
 _ENOUGH, _SOME = 10.0, 20.0  # answers from which a cell, a slot says how they differ
 _DOUBT = 0.7  # standard deviations by which the level is taken higher than it was seen
@@ -197,8 +207,8 @@ class RingModel:
         (slots, phases, ages); moves (slots, 2, phases, ages)."""
         risk = smooth(self.counts.at_risk(slots, now, ages))
         answered = smooth(self.counts.answered[slots, :, :ages])
-        prior, least = self._start.answer[:ages], self._start.weight
-        expected = (risk * prior).sum((1, 2))
+        prior, least = self._assumed(slots)[:, :ages], self._start.weight
+        expected = (risk * prior[:, None]).sum((1, 2))
         total = answered.sum((1, 2))
         level = (total + least) / (expected + least)
         doubt = self._doubt[slots] = 1.0 + _DOUBT / np.sqrt(total + least)
@@ -216,6 +226,14 @@ class RingModel:
         moved = self.counts.moved[slots, :, :, :ages]
         move: Array = smooth(moved) / (risk[:, None] + 2) if moved.any() else moved
         return answer * doubt[:, None, None], fail, move
+
+    def _assumed(self, slots: Ints) -> Array:
+        """Answers per second of ringing before a slot has seen any: (slots, ages)."""
+        assumed = np.repeat(self._start.answer[None], len(slots), axis=0)
+        brief = np.flatnonzero(self.timeout[slots] < _USUAL_TIMEOUT)
+        timeouts = np.maximum(self.timeout[slots[brief]], 0.0).astype(np.int64)
+        assumed[brief] = np.maximum(assumed[brief], _BRIEF[timeouts])
+        return assumed
 
     def _leaning(self, slots: Ints, now: Array, ages: int) -> tuple[Array, Array, Array]:
         """The same for cells: level and shape from their slot's, as far as they have seen little

@@ -93,6 +93,8 @@ def _ring(
     which = np.where(fits.any(1), fits.argmax(1), 0)
     pick: Ints = np.arange(n)
     found = fits[pick, which]
+    for said in (calls.rings, calls.media):  # when the network spoke, as long after the dialing
+        said[at] -= ages
     calls.placed[at] = -ages
     calls.outcome[at] = np.where(found, outcome[pick, which], RANG_OUT)
     left = np.where(found, seconds[pick, which], np.maximum(timeout, ages + 1.0)) - ages

@@ -7,7 +7,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 
-from tests.bench import bridge, capacity, originate, pacing, soak, sockets, webhooks
+from tests.bench import bridge, capacity, originate, pacing, predictive, soak, sockets, webhooks
 
 BENCHES: Mapping[str, Callable[[], Awaitable[bool]]] = {
     "originate": originate.run,
@@ -17,8 +17,9 @@ BENCHES: Mapping[str, Callable[[], Awaitable[bool]]] = {
     "webhooks": webhooks.run,
     "soak": soak.run,
     "pacing": pacing.run_report,
+    "predictive": predictive.run,
 }
-_HOURS = ("soak", "pacing")  # only for those who ask for them
+_HOURS = ("soak", "pacing", "predictive")  # only for those who ask for them
 
 
 def main() -> int:

@@ -18,14 +18,14 @@ TONES = (400, 400, 400, 600, 600, 600, 800, 800, 1000, 1000)
 FAILURES = {2: (486, "Busy Here"), 4: (404, "Not Found"), 5: (480, "Temporarily Unavailable"),
             6: (503, "Service Unavailable"), 7: (603, "Decline")}  # fmt: skip
 
-_HEAD = """      [last_Via:]
+HEAD = """      [last_Via:]
       [last_From:]
       [last_To:];tag=[pid]p[call_number]
       [last_Call-ID:]
 """
-_IN_DIALOG = _HEAD.replace(";tag=[pid]p[call_number]", "")
+IN_DIALOG = HEAD.replace(";tag=[pid]p[call_number]", "")
 _CONTACT = "      Contact: <sip:[local_ip]:[local_port];transport=[transport]>\n"
-_SDP = """
+SDP = """
       v=0
       o=public 1 1 IN IP4 [local_ip]
       s=-
@@ -45,7 +45,7 @@ def number(*, behaviour: int, index: int, delay: int = 0, talk: int = 9) -> str:
     return f"+12{behaviour}{delay}{talk}{index:06d}"
 
 
-def _response(status: str, *, cseq: str = "[last_CSeq:]", body: str = "", head: str = _HEAD) -> str:
+def response(status: str, *, cseq: str = "[last_CSeq:]", body: str = "", head: str = HEAD) -> str:
     content = "      Content-Type: application/sdp\n" if body else ""
     return (
         f"  <send><![CDATA[\n      SIP/2.0 {status}\n{head}      {cseq}\n{_CONTACT}{content}"
@@ -53,26 +53,26 @@ def _response(status: str, *, cseq: str = "[last_CSeq:]", body: str = "", head: 
     )
 
 
-def _log(what: str) -> str:
+def log(what: str) -> str:
     return f'<log message="TRUTH|[call_id]|{what}|[clock_tick]|[$called]"/>'
 
 
-def _digit(place: int, digit: int, *, name: str) -> str:
+def digit(place: int, value: int, *, name: str) -> str:
     skip = "[0-9]" * place
     return (
-        f'<ereg regexp="sip:[+]?12{skip}{digit}" search_in="hdr" header="To:" assign_to="{name}"/>'
+        f'<ereg regexp="sip:[+]?12{skip}{value}" search_in="hdr" header="To:" assign_to="{name}"/>'
     )
 
 
-def _branch(label: str, variable: str) -> str:
+def branch(label: str, variable: str) -> str:
     return f'  <nop next="{label}" test="{variable}"/>\n'
 
 
 def public_scenario(sounds: Path) -> str:
     """One UAS scenario that behaves by the called number."""
-    digits = [_digit(0, b, name=f"b{b}") for b in range(1, 10)]
-    digits += [_digit(1, d, name=f"d{d}") for d in range(1, 10)]
-    digits += [_digit(2, t, name=f"t{t}") for t in range(2, 9)]
+    digits = [digit(0, b, name=f"b{b}") for b in range(1, 10)]
+    digits += [digit(1, d, name=f"d{d}") for d in range(1, 10)]
+    digits += [digit(2, t, name=f"t{t}") for t in range(2, 9)]
     tones = [
         '<ereg regexp="sip:[+]?12[0-9]{8}[345][@;>]" search_in="hdr" header="To:" '
         'assign_to="tone600"/>',
@@ -90,35 +90,35 @@ def public_scenario(sounds: Path) -> str:
         '<ereg regexp="[0-9]+" search_in="hdr" header="CSeq:" assign_to="cseq"/>'
         '<ereg regexp=".*" search_in="hdr" header="From:" assign_to="peer"/>'
         + "".join(digits + tones)
-        + _log("INVITE")
+        + log("INVITE")
         + "</action></recv>\n"
     )
-    out += [_branch(f"fail{b}", f"b{b}") for b in FAILURES]
-    out.append(_response("180 Ringing"))
-    out.append(_branch("forever", "b3"))
+    out += [branch(f"fail{b}", f"b{b}") for b in FAILURES]
+    out.append(response("180 Ringing"))
+    out.append(branch("forever", "b3"))
     # Waiting for a CANCEL with a time limit is the only wait in which a CANCEL does no harm.
-    out += [_branch(f"delay{d}", f"d{d}") for d in range(1, 10)]
+    out += [branch(f"delay{d}", f"d{d}") for d in range(1, 10)]
     for d in range(10):
         label = f'  <label id="delay{d}"/>\n' if d else ""
         out.append(
             f'{label}  <recv request="CANCEL" timeout="{int(DELAYS[d] * 1000)}" '
             'ontimeout="pickup" next="cancelled"/>\n'
         )
-    out.append('  <label id="pickup"/>\n' + _branch("fail8", "b8"))
-    out.append(_response("200 OK", cseq="CSeq: [$cseq] INVITE", body=_SDP))
+    out.append('  <label id="pickup"/>\n' + branch("fail8", "b8"))
+    out.append(response("200 OK", cseq="CSeq: [$cseq] INVITE", body=SDP))
     out.append(
-        '  <recv request="ACK" crlf="true"><action>' + _log("ANSWERED") + "</action></recv>\n"
+        '  <recv request="ACK" crlf="true"><action>' + log("ANSWERED") + "</action></recv>\n"
     )
-    out.append(_branch("bye", "b9"))
-    out += [_branch(f"play{f}", f"tone{f}") for f in (600, 800, 1000)]
+    out.append(branch("bye", "b9"))
+    out += [branch(f"play{f}", f"tone{f}") for f in (600, 800, 1000)]
     for f in (400, 600, 800, 1000):
         label = f'  <label id="play{f}"/>\n' if f != 400 else ""
         out.append(
             f'{label}  <nop next="talk"><action><exec rtp_stream="{sounds}/tone{f}.ul,-1,0,'
             'PCMU/8000"/></action></nop>\n'
         )
-    out.append('  <label id="talk"/>\n' + _branch("wait", "b1"))
-    out += [_branch(f"talk{t}", f"t{t}") for t in range(2, 9)]
+    out.append('  <label id="talk"/>\n' + branch("wait", "b1"))
+    out += [branch(f"talk{t}", f"t{t}") for t in range(2, 9)]
     for t in (9, *range(2, 9)):
         label = f'  <label id="talk{t}"/>\n' if t != 9 else ""
         out.append(
@@ -126,21 +126,21 @@ def public_scenario(sounds: Path) -> str:
             'next="far"/>\n'
         )
     out.append('  <label id="wait"/>\n  <recv request="BYE" timeout="3600000" ontimeout="bye"/>\n')
-    out.append('  <label id="far"/>\n' + _response("200 OK", head=_IN_DIALOG))
-    out.append('  <nop next="end"><action>' + _log("BYE_RECEIVED") + "</action></nop>\n")
-    out.append(_bye())
+    out.append('  <label id="far"/>\n' + response("200 OK", head=IN_DIALOG))
+    out.append('  <nop next="end"><action>' + log("BYE_RECEIVED") + "</action></nop>\n")
+    out.append(bye())
     out.append('  <label id="forever"/>\n  <recv request="CANCEL" timeout="3600000"/>\n')
-    out.append('  <label id="cancelled"/>\n' + _response("200 OK"))
-    out.append(_response("487 Request Terminated", cseq="CSeq: [$cseq] INVITE"))
+    out.append('  <label id="cancelled"/>\n' + response("200 OK"))
+    out.append(response("487 Request Terminated", cseq="CSeq: [$cseq] INVITE"))
     out.append(
-        '  <recv request="ACK" next="end"><action>' + _log("CANCELLED") + "</action></recv>\n"
+        '  <recv request="ACK" next="end"><action>' + log("CANCELLED") + "</action></recv>\n"
     )
     for b, (status, reason) in {**FAILURES, 8: (500, "Server Internal Error")}.items():
         out.append(f'  <label id="fail{b}"/>\n')
-        out.append(_response(f"{status} {reason}", cseq="CSeq: [$cseq] INVITE"))
+        out.append(response(f"{status} {reason}", cseq="CSeq: [$cseq] INVITE"))
         out.append(
             '  <recv request="ACK" next="end"><action>'
-            + _log(f"REFUSED {status}")
+            + log(f"REFUSED {status}")
             + "</action></recv>\n"
         )
     out.append('  <label id="end"/>\n')
@@ -154,10 +154,10 @@ def phone_scenario(sounds: Path) -> str:
     return (
         '<?xml version="1.0" encoding="UTF-8"?>\n<scenario name="phone">\n'
         '  <recv request="INVITE" crlf="true"/>\n'
-        + _response("200 OK", body=_SDP)
+        + response("200 OK", body=SDP)
         + '  <recv request="ACK"/>\n'
         f'  <nop><action><exec rtp_stream="{sounds}/tone500.ul,-1,0,PCMU/8000"/></action></nop>\n'
-        '  <recv request="BYE"/>\n' + _response("200 OK", head=_IN_DIALOG) + "</scenario>\n"
+        '  <recv request="BYE"/>\n' + response("200 OK", head=IN_DIALOG) + "</scenario>\n"
     )
 
 
@@ -167,11 +167,11 @@ def refusing_scenario(status: int, reason: str) -> str:
         '<?xml version="1.0" encoding="UTF-8"?>\n<scenario name="refuses">\n'
         '  <recv request="INVITE" crlf="true"><action>'
         '<ereg regexp="sip:([+]?[0-9]+)" search_in="hdr" header="To:" assign_to="tag,called"/>'
-        + _log("INVITE")
+        + log("INVITE")
         + "</action></recv>\n"
-        + _response(f"{status} {reason}")
+        + response(f"{status} {reason}")
         + '  <recv request="ACK"><action>'
-        + _log(f"REFUSED {status}")
+        + log(f"REFUSED {status}")
         + '</action></recv>\n  <Reference variables="tag,called"/>\n</scenario>\n'
     )
 
@@ -195,24 +195,24 @@ def restless_phone_scenario(sounds: Path) -> str:
         '<ereg regexp="sip:([a-z0-9]+)" search_in="hdr" header="To:" assign_to="tag,called"/>'
         '<ereg regexp=".*" search_in="hdr" header="From:" assign_to="peer"/>'
         + digits
-        + _log("INVITE")
+        + log("INVITE")
         + "</action></recv>\n"
-        + _response("200 OK", body=_SDP)
+        + response("200 OK", body=SDP)
         + '  <recv request="ACK" crlf="true"><action>'
-        + _log("ANSWERED")
+        + log("ANSWERED")
         + "</action></recv>\n"
         + f'  <nop><action><exec rtp_stream="{sounds}/tone500.ul,-1,0,PCMU/8000"/></action></nop>\n'
-        + "".join(_branch(f"wait{t}", f"t{t}") for t in range(2, 9))
+        + "".join(branch(f"wait{t}", f"t{t}") for t in range(2, 9))
         + waits
         + '  <label id="far"/>\n'
-        + _response("200 OK", head=_IN_DIALOG)
+        + response("200 OK", head=IN_DIALOG)
         + '  <nop next="end"/>\n'
-        + _bye()
+        + bye()
         + f'  <label id="end"/>\n  <Reference variables="{",".join(names)}"/>\n</scenario>\n'
     )
 
 
-def _bye() -> str:
+def bye() -> str:
     """Hang up from the far end. The dialog's headers are those of the INVITE, turned round."""
     return (
         '  <label id="bye"/>\n'
@@ -228,10 +228,10 @@ def _bye() -> str:
         # The other side's may be on its way: what came of ours nobody will say then.
         '  <recv request="BYE" optional="true" next="crossed" timeout="4000" ontimeout="end"/>\n'
         '  <recv response="200" next="end" timeout="4000" ontimeout="end"><action>'
-        + _log("BYE_SENT")
+        + log("BYE_SENT")
         + '</action></recv>\n  <label id="crossed"/>\n'
-        + _response("200 OK", head=_IN_DIALOG)
+        + response("200 OK", head=IN_DIALOG)
         + '  <nop next="end"><action>'
-        + _log("BYE_SENT")
+        + log("BYE_SENT")
         + "</action></nop>\n"
     )

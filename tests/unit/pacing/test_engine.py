@@ -13,6 +13,7 @@ from pacing.decision import Binding
 from pacing.engine import Engine
 from pacing.predictive.tail import Counts, normal_cdf, tail_near
 from pacing.seen import Kind, Seen
+from pacing.simulator import Campaign, Scenario, Spread, run
 from pacing.state import Mode, PacingInput, Ragged, Trunks, Windows
 
 
@@ -163,6 +164,23 @@ def test_it_dials_ahead_of_agents_who_are_about_to_get_free() -> None:
     talking = Ragged(np.zeros(n, dtype=np.int64), np.linspace(5, 200, n))
     wrapping = Ragged(np.zeros(8, dtype=np.int64), np.linspace(2, 12, 8))
     assert engine.decide(rows(1, talking=talking, wrapping=wrapping), seen).calls[0] > 0
+
+
+@settings(max_examples=20, deadline=None)
+@given(timeout=st.integers(1, 120), agents=st.integers(1, 100))
+def test_the_first_calls_are_few_however_short_they_may_ring(timeout: int, agents: int) -> None:
+    """Nothing is known yet: people are taken to answer within the time they have."""
+    free = np.array([agents])
+    given = rows(1, agents_free=free, ring_timeout=np.array([float(timeout)]))
+    assert agents <= int(Engine().decide(given).calls[0]) <= 3 * agents
+
+
+def test_a_brisk_campaign_begins_without_a_burst() -> None:
+    brisk = Campaign(p=0.35, ring=Spread(3.0, 0.5), timeout=7.0, talk=60.0)
+    start = Scenario(agents=20, campaigns=(brisk,), warm_up=0.0, duration=120.0, endless=True)
+    results = run(start, Engine(), seeds=range(12))
+    assert results.abandoned.mean() < 5
+    assert results.mean_occupancy() > 0.75
 
 
 def test_a_spent_budget_freezes_to_one_call_per_free_agent() -> None:

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from pacing.seen import Kind, Seen
 from pacing.simulator.fit import fit
 from pacing.simulator.forecast import FIGURES, Setting, difference, forecast, future
-from pacing.simulator.scenario import Campaign, Scenario, Spread
+from pacing.simulator.scenario import Campaign, Scenario, Signals, Spread
 from pacing.simulator.start import Start, begin
 from pacing.simulator.world import World
-from pacing.state import Mode
+from pacing.state import Mode, Signal
 
 pytestmark = pytest.mark.unit
 
@@ -53,6 +53,47 @@ def test_parameters_come_back_also_when_calls_are_given_up(give_up: float) -> No
     assert found.talk_now == pytest.approx(np.exp(3.8 + 0.32), rel=0.1)
     assert found.wrap.mean == pytest.approx(np.exp(2.0 + 0.125), rel=0.1)
     assert found.machines is None
+
+
+@given(
+    ringing=st.floats(0.1, 5.0), media=st.integers(0, 60), silent=st.integers(0, 60),
+    answered=st.integers(0, 200),
+)  # fmt: skip
+def test_what_the_network_said_comes_back(
+    ringing: float, media: int, silent: int, answered: int
+) -> None:
+    """A hundred calls rang in vain, some as early media; of some more nothing was heard."""
+    heard = 100 + answered
+    kinds = [int(Kind.PROGRESS)] * heard + [int(Kind.ANSWERED)] * answered
+    kinds += [int(Kind.RANG_OUT)] * (100 + silent)
+    became = [int(Signal.EARLY_MEDIA)] * media + [int(Signal.RINGING)] * (heard - media)
+    became += [0] * (answered + 100 + silent)
+    signal = [0] * heard + [int(Signal.RINGING)] * (answered + 100) + [0] * silent
+    seconds = [ringing] * heard + [12.0] * answered + [25.0] * (100 + silent)
+    seen = Seen(
+        kind=np.array(kinds), slot=np.zeros(len(kinds), dtype=np.int64),
+        seconds=np.array(seconds), signal=np.array(signal), became=np.array(became),
+    )  # fmt: skip
+    found = fit(seen, timeout=25.0).signals
+    assert found is not None
+    assert found.ringback == pytest.approx(media / heard)
+    assert found.silent == pytest.approx(silent / (100 + silent))
+    assert min(ringing, 2.5) <= found.ringing.mean <= max(ringing, 2.5)
+    assert abs(np.log(found.ringing.mean / ringing)) < 0.11 * abs(np.log(2.5 / ringing)) + 1e-6
+
+
+def test_a_network_that_says_nothing_stays_silent() -> None:
+    assert fit(past(200, p=0.3), timeout=25.0).signals is None
+
+
+def test_calls_that_ring_already_have_been_heard() -> None:
+    campaign = Campaign(signals=Signals(ringing=Spread(2.0, 0.1), silent=0.0, announced=0.0))
+    world = World(Scenario(agents=2, campaigns=(campaign,)), range(3))
+    begin(world, Start(free=2, ringing=(0.1, 10.0)))
+    at = world.calls.ringing
+    said = world.calls.signal(at, 0.0).reshape(3, 2)
+    assert (said[:, 0] == int(Signal.TRYING)).all()
+    assert (said[:, 1] >= int(Signal.RINGING)).all()
 
 
 def test_without_records_the_usual_centre_is_assumed() -> None:
