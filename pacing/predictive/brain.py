@@ -138,6 +138,7 @@ class Brain:
             np.union1d(slots, seen.of_cells.slot), nothing, np.zeros(0, dtype=np.int64)
         )
         self.service.refresh(slots, nothing, nothing)
+        self._note_pace(seen)
 
     def _grow(self, slots: int, places: int) -> None:
         """Room for this many `slots`, and cells among them up to `places`."""
@@ -204,7 +205,9 @@ class Brain:
         self.service.talk.watch(seen.slot[talk], talking.row, talking.seconds, given.tick)
         self.service.talk.note(seen.slot[talk], seen.seconds[talk])
         self.service.wrap.note(seen.slot[wrap], seen.seconds[wrap])
-        self._note_pace(given, seen, talk, wrap)
+        if len(given.talking_agent) or len(given.wrapping_agent):
+            self.service.tell_agents_apart()
+        self._note_pace(seen)
         self.analysis.note(seen)
         abandoned = _count(seen, Kind.ABANDONED, slots)
         live = _count(seen, Kind.CONNECTED, slots) + abandoned
@@ -225,14 +228,16 @@ class Brain:
         phases = PHASE_OF[given.ringing_signal]
         self._before = slot[given.ringing.row], given.ringing_places, phases, ages
 
-    def _note_pace(self, given: PacingInput, seen: Seen, talk: Ints, wrap: Ints) -> None:
-        if not (len(seen.agent) or len(given.talking_agent) or len(given.wrapping_agent)):
+    def _note_pace(self, seen: Seen) -> None:
+        """What ended against what the rates as they are would have had end by then."""
+        if not len(seen.agent):
             return
         self.service.tell_agents_apart()
-        if len(seen.agent):
-            for at, hazard in ((talk, self.service.talk), (wrap, self.service.wrap)):
-                expected = hazard.passed(seen.slot[at], seen.seconds[at])
-                self.pace.note(seen.agent[at], expected)
+        for kind, hazard in (
+            (Kind.TALK_ENDED, self.service.talk), (Kind.WRAP_ENDED, self.service.wrap),
+        ):  # fmt: skip
+            at = _of(seen, kind)
+            self.pace.note(seen.agent[at], hazard.passed(seen.slot[at], seen.seconds[at]))
 
     def _refresh(
         self, given: PacingInput, changed: Flags, talking: Ragged, wrapping: Ragged

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pacing.numbers import whole_between
+from pacing.numbers import between, whole_between
 from pacing.predictive.crowd import Crowd
 from pacing.predictive.outlook import Outlook
 from pacing.predictive.ragged import ranks, stretches
@@ -19,6 +19,10 @@ from pacing.state import Floats, Ints
 
 _EXACT_AGENTS = 6  # up to here each trial is counted
 _EXACT_TRIALS = 60
+# Agents from which on the worst moment alone counts, in part and wholly: summed over all later
+# stretches, one call would rob several people in a large pool, but only one of them meets nobody.
+_SIZES = 30.0, 80.0
+_ALIKE = 2.3  # times that price is as high as the other
 _MOST = 512  # new calls a row may be given in one decision
 _AT_ONCE, _FEWEST = 400, 3  # numbers of new calls tried together, all rows; in one row
 
@@ -40,6 +44,7 @@ def choose(look: Outlook, theta: Floats, most: Ints) -> Choice:
     most = np.where(look.agents > 0, whole_between(most, 0, _MOST), 0)
     rows = len(look.agents)
     small = (look.agents <= _EXACT_AGENTS) & (look.under_way <= _EXACT_TRIALS) & (look.agents > 0)
+    small &= look.sure <= _EXACT_TRIALS  # a count that makes no sense must not cost minutes
     crowd, every = Crowd(look), np.arange(rows)
     full, edge = (tails[:, 0] for tails in crowd.tails(every, np.zeros((rows, 1))))
     zero = np.zeros(rows)
@@ -55,14 +60,23 @@ def _nearly(
 ) -> None:
     """By sums over the pool, some numbers of calls at once."""
     chance = np.maximum(look.fresh[:, 0, -1], 1e-9)
+    small, big = _SIZES
+    part = between((crowd.agents - small) / (big - small), 0.0, 1.0)
     first = True
     while len(rows):
         wide = max(_AT_ONCE // len(rows), _FEWEST)
         tried = found.calls[rows][:, None] + np.arange(wide + 1)
-        lost = crowd.lost(rows, tried.astype(np.float64))
+        lost, full = crowd.lost(rows, tried.astype(np.float64))
         if first:
             found.lost[rows], first = lost[:, 0], False
         price = (lost[:, 1:] - lost[:, :-1]) / chance[rows][:, None]
+        large = np.flatnonzero(part[rows] > 0)
+        if len(large):
+            worst = crowd.worst(rows[large], full[large, :-1])
+            weight = part[rows[large]][:, None]
+            price[large] = (
+                np.maximum(price[large], 0.0) ** (1 - weight) * (_ALIKE * worst) ** weight
+            )
         over = (price > theta[rows][:, None]) | (tried[:, :-1] >= most[rows][:, None])
         stop = over.any(1)
         more = np.where(stop, np.argmax(over, axis=1), wide)

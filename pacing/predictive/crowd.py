@@ -42,14 +42,22 @@ class Crowd:
         full = tail_near(mean, variance, third, agents)
         return full, np.maximum(tail_near(mean, variance, third, agents - 1.0) - full, 0.0)
 
-    def lost(self, rows: Ints, calls: Floats) -> Floats:
-        """J of the calls under way and so many new ones: (rows, k)."""
+    def lost(self, rows: Ints, calls: Floats) -> tuple[Floats, Floats]:
+        """J of the calls under way and so many new ones, (rows, k); and P(all >= agents) with them,
+        (rows, k, horizons)."""
         full, edge = self.tails(rows, calls)
         many = calls[:, :, None]
         lands = self.lands[rows][:, None] + many * self.new_lands[rows][:, None]
         own = self.own[rows][:, None] + many * self.new_own[rows][:, None]
         lost: Floats = np.maximum(lands * full - own * edge, 0.0).sum(2)
-        return lost
+        return lost, full
+
+    def worst(self, rows: Ints, full: Floats) -> Floats:
+        """Of an answer to one call more: the worst P(all >= agents) from where it lands on."""
+        later = np.maximum.accumulate(full[..., ::-1], axis=-1)[..., ::-1]
+        lands = self.new_lands[rows]
+        worst: Floats = (later * lands[:, None]).sum(2) / np.maximum(lands.sum(1), 1e-9)[:, None]
+        return worst
 
 
 def _landing(by: Floats, squares: Floats) -> tuple[Floats, Floats]:

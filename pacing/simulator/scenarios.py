@@ -9,9 +9,12 @@ from __future__ import annotations
 from dataclasses import replace
 from math import inf
 
+import numpy as np
+
 from pacing.simulator.scenario import (
     Analysis,
     Campaign,
+    Cell,
     Curve,
     Machines,
     Retries,
@@ -80,6 +83,12 @@ def _spikes(base: float, peak: float, *, every: float, length: float) -> Curve:
     return Curve(tuple(points))
 
 
+def _by_turns(first: float, then: float, *, every: float = 1200.0) -> Curve:
+    """s: one value, then the other, over and over."""
+    times = np.arange(0.0, 5 * HOUR, every).tolist()
+    return Curve(tuple((t, then if i % 2 else first) for i, t in enumerate(times)))
+
+
 _SLOW = Machines(0.35, Analysis(Spread(3.0, 0.5), person_missed=0.05, machine_missed=0.10))
 _JUMP = _steps((0, 0.15), (1.25, 0.45), (2.75, 0.15))
 
@@ -145,6 +154,18 @@ WIDER: dict[str, Scenario] = {
                 (900.0 + 1800.0 * i if i else 0.0, 0.5 if i % 2 else 1.0) for i in range(9)
             ),
         ),
+        _with(
+            "lists in turn",
+            "of one campaign, which is told: one answers 0.4 times as often, every 20 min",
+            cells=(Cell(1.0, _by_turns(1.0, 0.0)), Cell(0.4, _by_turns(0.0, 1.0))),
+            tells=("cells",),
+        ),
+        _with("lists mixed", cells=(Cell(1.7), Cell(1.0), Cell(0.3)), tells=("cells",)),
+        _with(
+            "two routes", "one rings 7 s longer", cells=(Cell(), Cell(later=7.0)), tells=("cells",)
+        ),
+        _with("hours", "as on other days", hours=(1.0, 1.6, 0.8, 1.3), tells=("hours",)),
+        _with("agents differ and are known", pace_cv=0.4, tells=("agents",)),
         _with("signals", "180, 183 and announcements", signals=Signals()),
         _with("callers hang up", "after 3 s on average", patience=3.0, window=4.0),
         _with("agents differ", pace_cv=0.4),

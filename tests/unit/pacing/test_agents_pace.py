@@ -70,5 +70,20 @@ def free_soon(slow: bool) -> float:
     return float(forecast.free[0])
 
 
+def test_the_records_tell_who_is_quick() -> None:
+    rng = np.random.default_rng(2)
+    agents = np.tile(np.arange(4), 100)
+    engine = Engine()
+    engine.learn(
+        Seen(
+            kind=np.full(400, int(Kind.TALK_ENDED)), slot=np.zeros(400, dtype=np.int64),
+            seconds=rng.lognormal(4.0, 0.5, 400) * np.array([0.4, 1.0, 1.0, 2.2])[agents],
+            agent=agents,
+        )
+    )  # fmt: skip
+    assert engine.brain.pace.classes(np.arange(4)).tolist()[::3] == [2, 0]
+    assert engine.brain.service.classes == 3
+
+
 def test_quick_agents_are_expected_back_sooner() -> None:
     assert free_soon(slow=False) > 1.5 * free_soon(slow=True)
