@@ -172,6 +172,10 @@ class Soak:
         centre = self._centre
         assert centre.dialer is not None
         pid = centre.dialer.process.pid
+        node = centre.asterisk.child
+        if node is None or not node.alive:
+            ended = node.process.returncode if node is not None else None
+            raise RuntimeError(f"Asterisk ended by itself (status {ended}) after the last look")
         found = metrics((await centre.http.get("/metrics")).text)
         return Sample(
             at=time.monotonic() - self._start,
