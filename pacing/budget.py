@@ -23,7 +23,8 @@ _MOST_ANSWERS = 4000.0  # ... so many at most: what goes on for days is still fo
 _STEP = 0.05  # most in one decision
 _MEMORY = 40.0  # abandoned calls after which a share 1/e of the comparison is left
 _DOUBTED = 4.0  # abandoned calls for which the forecast is believed
-_FIRST, _LEAST, _MOST = 1.2, 0.1, 30.0  # the factor; one agent's begins about twice as high
+_FIRST, _LEAST, _MOST = 0.6, 0.1, 30.0  # the factor; one agent's begins about twice as high
+_ALONE = 1.5  # ... more for one agent, less for many
 _GIVING_UP = 1.7  # times the price where calls that nobody would be free for may be given up
 _BOUNDS = float(np.log(_LEAST)), float(np.log(_MOST))
 _THETA_MOST = 0.6
@@ -33,8 +34,8 @@ _CORRECT = 7200.0, 100.0, 2000.0  # s in whose answers the past is made good; le
 _SMALL = 100.0  # answers: a rolling window with fewer is taken for that many
 _CAREFUL = 0.5  # standard deviations by which fewer answers are expected
 _CYCLE = 200.0  # s from one answer to an agent's next, before anything is known
-_RESERVE = 1.4  # abandoned calls kept back in a window that closes
-_PART, _KEPT = 0.2, 0.03  # at most this share of the whole; and this share in any case
+_RESERVE, _MORE = 0.7, 0.4  # abandoned calls kept back in a window that closes; by log(1 + agents)
+_PART, _KEPT = 0.35, 0.03  # at most this share of the whole; and this share in any case
 _FEWER = 0.2  # of the answers to come are lost when a row is frozen
 _DUE = 1.5  # times what the calls under way are expected to cost
 
@@ -92,7 +93,7 @@ class Budget:
         if len(new):  # a guess that two minutes outweigh
             theirs = np.maximum(agents[self._time[slot] == 0], 1)
             self.pace[new] = theirs / _CYCLE
-            self.factor[new] = np.log(_FIRST + theirs**-0.7)
+            self.factor[new] = np.log(_FIRST + _ALONE * theirs**-0.7)
         self._time[slot] += elapsed
         weight = np.minimum(elapsed / between(self._time[slot] + 120.0, 120.0, 900.0), 1.0)
         self.pace[slot] += (live / max(elapsed, 1e-6) - self.pace[slot]) * weight
@@ -120,11 +121,13 @@ class Budget:
             coming *= np.maximum(1 - _CAREFUL / np.sqrt(coming + 1.0), 0.0)
             whole = cap * (live + coming)
             room = cap * np.where(closing, live + coming, np.maximum(live, _SMALL)) - gone
+            # In larger pools several calls may be answered before anything is seen of the first.
+            reserve = _RESERVE + _MORE * np.log1p(pace * _CYCLE)
             # Who is frozen has fewer answers: what is sure to be left, not what is hoped for.
             sure = room - cap * np.where(closing, coming, 0.0) * _FEWER
             spend = np.where(
                 closing,
-                (room - np.minimum(_RESERVE, _PART * whole) - _KEPT * whole)
+                (room - np.minimum(reserve, _PART * whole) - _KEPT * whole)
                 / np.maximum(coming, 1.0),
                 cap + (cap * live - gone) / soon[row],
             )
