@@ -24,7 +24,7 @@ _EXACT_TRIALS = 60
 _SIZES = 30.0, 80.0
 _ALIKE = 2.3  # times that price is as high as the other
 _MOST = 512  # new calls a row may be given in one decision
-_AT_ONCE, _FEWEST = 400, 3  # numbers of new calls tried together, all rows; in one row
+_AT_ONCE, _FEWEST = 64, 3  # numbers of new calls tried together, all rows; in one row
 
 
 @dataclass(frozen=True, slots=True)
