@@ -14,11 +14,12 @@ from pacing.predictive.ragged import ranks, stretches
 from pacing.state import Flags, Floats, PacingInput
 
 _WORSE = 3.0  # times theta
+_SHARE = 1 / 3  # of the candidates, in a second
 
 
 def give_up(given: PacingInput, look: Outlook, choice: Choice, theta: Floats) -> Flags:
-    """Which of `given.ringing`; at most a third of a row's candidates at once, those that have rung
-    longest, since each that goes makes the others cheaper."""
+    """Which of `given.ringing`; at most a third of a row's candidates in a second (one in any
+    case), those that have rung longest, since each that goes makes the others cheaper."""
     ringing = given.ringing
     n = len(ringing.row)
     gone = np.zeros(n, dtype=bool)
@@ -44,5 +45,6 @@ def give_up(given: PacingInput, look: Outlook, choice: Choice, theta: Floats) ->
     at, row = at[over], row[over]
     order = np.lexsort((-ringing.seconds[at], row))
     rank, size = ranks(row[order])
-    gone[at[order[rank < (size + 2) // 3]]] = True
+    share = 1.0 - (1.0 - _SHARE) ** min(given.tick, 1.0)
+    gone[at[order[rank < np.ceil(size * share - 1e-9)]]] = True
     return gone

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -77,16 +78,16 @@ async def test_a_claim_reads_leads_in_the_order_of_an_index(
         """A connection that shows how it would run a query."""
 
         def __init__(self, db: AsyncConnection) -> None:
-            self._db = db
+            self._db, self.dialect = db, db.dialect
 
-        async def execute(self, query: sa.Select[Any]) -> Any:
-            text = query.compile(
+        async def execute(self, query: sa.Select[Any], given: Mapping[str, Any]) -> Any:
+            text = query.params(given).compile(
                 dialect=database.engine.dialect, compile_kwargs={"literal_binds": True}
             )
             how = "EXPLAIN (COSTS OFF)" if database.is_postgres else "EXPLAIN QUERY PLAN"
             shown = await self._db.exec_driver_sql(f"{how} {text}")
             plans.append("\n".join(str(row[-1]) for row in shown))
-            return await self._db.execute(query)
+            return await self._db.execute(query, given)
 
     async with database.begin() as db:
         if database.is_postgres:  # a list this short would rather be read whole
