@@ -2,11 +2,11 @@
 
 Several windows may apply to a row (campaign and centre, day and month); the tightest counts. The
 price theta, the abandoned calls that one more answer may cost, is the goal times a factor; each
-expected answer moves its logarithm by eta * (goal - risk) / goal (stochastic approximation, Robbins
-and Monro 1951). The risk is the forecast's, corrected by how many abandoned calls came beside those
-it had expected: the forecast alone may be wrong, the few abandoned calls alone are noise. A factor
-that moves slowly cannot miss the goal by more than its range / (eta * answers). When one abandoned
-call more would break a window's cap for good, the row is frozen: one call per free agent.
+expected answer moves its logarithm by eta / (answers so far) * (goal - risk) / goal (stochastic
+approximation, Robbins and Monro 1951). The risk is the forecast's, corrected by how many abandoned
+calls came beside those it had expected: the forecast alone may be wrong, the few abandoned calls
+alone are noise. When one abandoned call more would break a window's cap for good, the row is
+frozen: one call per free agent.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _MOST_ANSWERS = 4000.0  # ... so many at most: what goes on for days is still fo
 _STEP = 0.05  # most in one decision
 _MEMORY = 40.0  # abandoned calls after which a share 1/e of the comparison is left
 _DOUBTED = 4.0  # abandoned calls for which the forecast is believed
-_FIRST, _LEAST, _MOST = 0.6, 0.1, 30.0  # the factor; one agent's begins about twice as high
-_ALONE = 1.5  # ... more for one agent, less for many
+_FIRST, _LEAST, _MOST = 0.6, 0.1, 30.0  # the factor
+_ALONE = 1.5  # it begins higher by this for one agent, by less for more
 _GIVING_UP = 1.7  # times the price where calls that nobody would be free for may be given up
 _BOUNDS = float(np.log(_LEAST)), float(np.log(_MOST))
 _THETA_MOST = 0.6
@@ -59,7 +59,7 @@ class Budget:
         self.came, self.expected = np.zeros(0), np.zeros(0)  # abandoned calls
         self.recent = np.zeros((2, 0))  # live answers, abandoned calls of the last half hour
         self.pace = np.zeros(0)  # live answers per second, over some fifteen minutes
-        self.answers = np.zeros(0)
+        self.answers = np.zeros(0)  # live ones so far
         self._time = np.zeros(0)
 
     def grow(self, slots: int) -> None:

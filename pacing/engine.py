@@ -27,7 +27,8 @@ class Engine:
     learnt of a row stays at the row's `slot`. Deterministic: equal inputs, equal decisions."""
 
     def __init__(self, *, site: bool = False) -> None:
-        """`site`: the campaigns are one site's, and a new one starts from what the others do."""
+        """`site`: the campaigns are one site's, and a new one starts more carefully
+        where the others are answered more often than is assumed."""
         self.brain = Brain(site=site)
 
     def learn(self, seen: Seen) -> None:

@@ -256,6 +256,7 @@ def _coming(rows: Sequence[Row], lines: Lines, observer: Observer, now: float) -
         trunk = next((t for t in usable if t.free_lines(now) > 0), usable[0] if usable else None)
         if trunk is None:
             continue
+        whole = sum(each.lists.values())
         for list_id, count in each.lists.items():
             row.append(i)
             cell.append(
@@ -263,7 +264,7 @@ def _coming(rows: Sequence[Row], lines: Lines, observer: Observer, now: float) -
                     each.campaign.id, each.node, list_id=list_id, trunk=trunk.settings.name
                 )
             )
-            share.append(count / sum(each.lists.values()))
+            share.append(count / whole)
     return Coming(
         np.array(row, dtype=np.int64),
         np.array(cell, dtype=np.int64),

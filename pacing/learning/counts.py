@@ -9,6 +9,7 @@ import numpy as np
 
 from pacing.learning.grid import AGES, PHASES
 from pacing.learning.landing import SHORT
+from pacing.numbers import between
 from pacing.seen import Kind, Seen
 from pacing.state import Array, Flags, Floats, Ints, Ragged
 
@@ -55,7 +56,7 @@ class Counts:
 
     def note(self, seen: Seen) -> Floats:
         """Count events, `slot` being a place; returns the answers per place among them."""
-        age = np.clip(seen.seconds, 0, AGES - 1).astype(np.int64)
+        age = between(seen.seconds, 0, AGES - 1).astype(np.int64)
         phase = PHASE_OF[seen.signal]
         ends = np.isin(seen.kind, _ENDS)
         answers = seen.kind == Kind.ANSWERED

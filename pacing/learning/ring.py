@@ -209,7 +209,8 @@ class RingModel:
         answered = smooth(self.counts.answered[slots, :, :ages])
         prior = _PRIORS[np.minimum(self.timeout[slots], _USUAL_TIMEOUT).astype(np.int64), :ages]
         if self._start is not _GENERAL:
-            prior = np.broadcast_to(self._start.answer[:ages], prior.shape)
+            # What other campaigns saw in longer ringing is no reason to expect nobody in shorter.
+            prior = np.maximum(prior, self._start.answer[:ages])
         least = self._start.weight
         expected = (risk * prior[:, None]).sum((1, 2))
         total = answered.sum((1, 2))

@@ -15,6 +15,7 @@ from pacing.learning.landing import moments
 from pacing.learning.level import Changes, Watch
 from pacing.learning.pace import CLASSES
 from pacing.learning.prior import lognormal_hazard
+from pacing.numbers import between
 from pacing.state import Array, Floats, Ints, Ragged
 
 TALK_BINS, WRAP_BINS = len(TALK) - 1, len(WRAP) - 1
@@ -74,7 +75,7 @@ class Hazard:
 
     def bins(self, seconds: Floats) -> Ints:
         """In which bin each age lies."""
-        return self._bin_of[np.clip(seconds, 0, self.edges[-1]).astype(np.int64)]
+        return self._bin_of[between(seconds, 0, self.edges[-1]).astype(np.int64)]
 
     def note(self, slot: Ints, seconds: Floats) -> None:
         """Count what ended, after how many seconds; the past fades as much."""

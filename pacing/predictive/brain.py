@@ -15,6 +15,7 @@ from pacing.learning.pace import Pace
 from pacing.learning.ring import RingModel
 from pacing.learning.service import ServiceModel
 from pacing.limits import room
+from pacing.numbers import between
 from pacing.predictive.choose import choose
 from pacing.predictive.giving_up import give_up
 from pacing.predictive.joint import Joint, choose_jointly
@@ -224,7 +225,7 @@ class Brain:
         self.ring.timeout[slot] = given.ring_timeout
         self.service.window[slot] = given.connect_window
         self._refresh(given, changed, talking, wrapping)
-        ages = np.clip(given.ringing.seconds + given.tick / 2, 0, AGES - 1).astype(np.int64)
+        ages = between(given.ringing.seconds + given.tick / 2, 0, AGES - 1).astype(np.int64)
         phases = PHASE_OF[given.ringing_signal]
         self._before = slot[given.ringing.row], given.ringing_places, phases, ages
 

@@ -45,10 +45,9 @@ def choose(look: Outlook, theta: Floats, most: Ints) -> Choice:
     rows = len(look.agents)
     small = (look.agents <= _EXACT_AGENTS) & (look.under_way <= _EXACT_TRIALS) & (look.agents > 0)
     small &= look.sure <= _EXACT_TRIALS  # a count that makes no sense must not cost minutes
-    crowd, every = Crowd(look), np.arange(rows)
-    full, edge = (tails[:, 0] for tails in crowd.tails(every, np.zeros((rows, 1))))
-    zero = np.zeros(rows)
-    found = Choice(zero.astype(np.int64), zero, zero.copy(), full, edge, crowd.lands)
+    crowd = Crowd(look)
+    price, lost, full, edge = (np.zeros(shape) for shape in (rows, rows, *[crowd.lands.shape] * 2))
+    found = Choice(np.zeros(rows, dtype=np.int64), price, lost, full, edge, crowd.lands)
     _nearly(crowd, look, np.flatnonzero(~small), theta, most, found)
     if small.any():
         _exactly(look, np.flatnonzero(small), theta, most, found)
@@ -66,9 +65,10 @@ def _nearly(
     while len(rows):
         wide = max(_AT_ONCE // len(rows), _FEWEST)
         tried = found.calls[rows][:, None] + np.arange(wide + 1)
-        lost, full = crowd.lost(rows, tried.astype(np.float64))
+        lost, full, edge = crowd.lost(rows, tried.astype(np.float64))
         if first:
-            found.lost[rows], first = lost[:, 0], False
+            found.lost[rows], found.full[rows] = lost[:, 0], full[:, 0]
+            found.edge[rows], first = edge[:, 0], False
         price = (lost[:, 1:] - lost[:, :-1]) / chance[rows][:, None]
         large = np.flatnonzero(part[rows] > 0)
         if len(large):

@@ -16,7 +16,7 @@ import numpy as np
 
 from pacing.predictive.outlook import Outlook
 from pacing.predictive.ragged import stretches
-from pacing.predictive.tail import tail_near
+from pacing.predictive.tail import tails_near
 from pacing.state import Floats, Ints
 
 
@@ -29,28 +29,21 @@ class Crowd:
         self.fresh = look.fresh
         self.agents = look.agents.astype(np.float64)
         by = look.answers[:, 0]
-        self.lands, self.own = _landing(by, by - look.answers[:, 1])
+        self.lands, self.own = landing(by, by - look.answers[:, 1])
         one = look.fresh[:, 0]
-        self.new_lands, self.new_own = _landing(one, one * one)
+        self.new_lands, self.new_own = landing(one, one * one)
 
-    def tails(self, rows: Ints, calls: Floats) -> tuple[Floats, Floats]:
-        """P(all >= agents) and P(all = agents - 1) with so many new calls; `calls` (rows, k), both
-        (rows, k, horizons)."""
+    def lost(self, rows: Ints, calls: Floats) -> tuple[Floats, Floats, Floats]:
+        """J of the calls under way and so many new ones, (rows, k); with them P(all >= agents) and
+        P(all = agents - 1), (rows, k, horizons)."""
         sums = self.have[rows][:, None] + calls[:, :, None, None] * self.fresh[rows][:, None]
-        mean, variance, third = sums[:, :, 0], sums[:, :, 1], sums[:, :, 2]
-        agents = self.agents[rows][:, None, None]
-        full = tail_near(mean, variance, third, agents)
-        return full, np.maximum(tail_near(mean, variance, third, agents - 1.0) - full, 0.0)
-
-    def lost(self, rows: Ints, calls: Floats) -> tuple[Floats, Floats]:
-        """J of the calls under way and so many new ones, (rows, k); and P(all >= agents) with them,
-        (rows, k, horizons)."""
-        full, edge = self.tails(rows, calls)
+        full, edge = tails_near(
+            sums[:, :, 0], sums[:, :, 1], sums[:, :, 2], self.agents[rows][:, None, None]
+        )
         many = calls[:, :, None]
         lands = self.lands[rows][:, None] + many * self.new_lands[rows][:, None]
         own = self.own[rows][:, None] + many * self.new_own[rows][:, None]
-        lost: Floats = np.maximum(lands * full - own * edge, 0.0).sum(2)
-        return lost, full
+        return people_lost(lands, own, full, edge), full, edge
 
     def worst(self, rows: Ints, full: Floats) -> Floats:
         """Of an answer to one call more: the worst P(all >= agents) from where it lands on."""
@@ -60,7 +53,14 @@ class Crowd:
         return worst
 
 
-def _landing(by: Floats, squares: Floats) -> tuple[Floats, Floats]:
+def people_lost(lands: Floats, own: Floats, full: Floats, edge: Floats) -> Floats:
+    """J from who lands, what of it is the lander's own chance (see `landing`) and the tails; summed
+    over horizons, the last axis."""
+    lost: Floats = np.maximum(lands * full - own * edge, 0.0).sum(-1)
+    return lost
+
+
+def landing(by: Floats, squares: Floats) -> tuple[Floats, Floats]:
     """From sums of q and of q * q by horizon: sums of w, and of w times the q of the same call in
     the middle of its stretch."""
     return stretches(by), stretches(squares) / 2

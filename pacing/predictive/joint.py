@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pacing.predictive.choose import Choice
+from pacing.predictive.crowd import landing, people_lost
 from pacing.predictive.outlook import Outlook
 from pacing.predictive.pooled import SharedCrowd
 from pacing.predictive.pools import Pools, agents_of
-from pacing.predictive.ragged import starts, stretches
+from pacing.predictive.ragged import starts
 from pacing.state import Flags, Floats, Ints, Mode, PacingInput
 
 T = TypeVar("T", bound=np.generic)
@@ -121,12 +122,11 @@ def choose_jointly(
     next_ = crowd.worst(crowd.one_more()) / chance
     pays = np.divide(next_, cost, out=1 / scale[pools.own], where=cost > 1e-9)
     by = look.answers[rows]
-    middle = stretches(by[:, 0] - by[:, 1]) / 2
     links = np.bincount(sharing.group, minlength=len(agents))
     return Joint(
         rows=rows, planned=joint, calls=calls, price=next_, theta=pays,
         held=joint & (pays < _HELD * theta[rows]), full=full, edge=edge, lands=lands,
-        lost=np.maximum(stretches(by[:, 0]) * full - middle * edge, 0.0).sum(1), agents=mine,
+        lost=people_lost(*landing(by[:, 0], by[:, 0] - by[:, 1]), full, edge), agents=mine,
         shared=pools.of_rows(agents * (links > 1)), busy=crowd.busy[pools.own],
         free=free, own=own,
         others=np.bincount(pools.pool, weights=joint)[pools.pool].astype(np.int64) - joint,

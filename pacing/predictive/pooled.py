@@ -9,10 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from pacing.predictive.counted import CountedViews
-from pacing.predictive.crowd import Crowd
+from pacing.predictive.crowd import Crowd, people_lost
 from pacing.predictive.outlook import Outlook
 from pacing.predictive.pools import Pools
-from pacing.predictive.tail import tail_near
+from pacing.predictive.tail import tails_near
 from pacing.state import Flags, Floats, Ints, PacingInput
 
 
@@ -136,11 +136,8 @@ class SharedCrowd:
 def _tails(sums: Floats, agents: Floats) -> tuple[Floats, Floats]:
     one, two, three = sums[:, 0], sums[:, 1], sums[:, 2]
     moments = one, one - two, one - 3 * two + 2 * three
-    full = tail_near(*moments, agents[:, None])
-    return full, np.maximum(tail_near(*moments, agents[:, None] - 1.0) - full, 0.0)
+    return tails_near(*moments, agents[:, None])
 
 
 def _lost(sums: Floats, lands: Floats, own: Floats, agents: Floats) -> Floats:
-    full, edge = _tails(sums, agents)
-    lost: Floats = np.maximum(lands * full - own * edge, 0.0).sum(1)
-    return lost
+    return people_lost(lands, own, *_tails(sums, agents))

@@ -39,6 +39,14 @@ def tail_near(mean: Floats, variance: Floats, third: Floats, least: Floats) -> F
     return value
 
 
+def tails_near(
+    mean: Floats, variance: Floats, third: Floats, agents: Floats
+) -> tuple[Floats, Floats]:
+    """P(X >= agents), all spoken for, and P(X = agents - 1), exactly one is not."""
+    full = tail_near(mean, variance, third, agents)
+    return full, np.maximum(tail_near(mean, variance, third, agents - 1.0) - full, 0.0)
+
+
 class Counts:
     """A pool of unlike trials by row and horizon, one trial after the other (exact): chances of
     0, 1, ... successes; and how many of those who land meet nobody.

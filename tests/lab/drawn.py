@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.lab.scenario import IN_DIALOG, SDP, branch, bye, digit, log, response
+from tests.lab.scenario import IN_DIALOG, SDP, branch, bye, cancelled, digit, log, response
 
 STEP = 0.07  # s; 99 of them are 6.93 s
 MOST = 99 * STEP
@@ -80,12 +80,7 @@ def drawn_scenario(sounds: Path) -> str:
     out.append(response("200 OK", head=IN_DIALOG))
     out.append('  <nop next="end"><action>' + log("BYE_RECEIVED") + "</action></nop>\n")
     out.append(bye())
-    out.append('  <label id="forever"/>\n  <recv request="CANCEL" timeout="3600000"/>\n')
-    out.append('  <label id="cancelled"/>\n' + response("200 OK"))
-    out.append(response("487 Request Terminated", cseq="CSeq: [$cseq] INVITE"))
-    out.append(
-        '  <recv request="ACK" next="end"><action>' + log("CANCELLED") + "</action></recv>\n"
-    )
+    out.append(cancelled())
     out.append('  <label id="busy"/>\n' + response("486 Busy Here", cseq="CSeq: [$cseq] INVITE"))
     out.append(
         '  <recv request="ACK" next="end"><action>' + log("REFUSED 486") + "</action></recv>\n"

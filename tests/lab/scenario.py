@@ -129,12 +129,7 @@ def public_scenario(sounds: Path) -> str:
     out.append('  <label id="far"/>\n' + response("200 OK", head=IN_DIALOG))
     out.append('  <nop next="end"><action>' + log("BYE_RECEIVED") + "</action></nop>\n")
     out.append(bye())
-    out.append('  <label id="forever"/>\n  <recv request="CANCEL" timeout="3600000"/>\n')
-    out.append('  <label id="cancelled"/>\n' + response("200 OK"))
-    out.append(response("487 Request Terminated", cseq="CSeq: [$cseq] INVITE"))
-    out.append(
-        '  <recv request="ACK" next="end"><action>' + log("CANCELLED") + "</action></recv>\n"
-    )
+    out.append(cancelled())
     for b, (status, reason) in {**FAILURES, 8: (500, "Server Internal Error")}.items():
         out.append(f'  <label id="fail{b}"/>\n')
         out.append(response(f"{status} {reason}", cseq="CSeq: [$cseq] INVITE"))
@@ -209,6 +204,19 @@ def restless_phone_scenario(sounds: Path) -> str:
         + '  <nop next="end"/>\n'
         + bye()
         + f'  <label id="end"/>\n  <Reference variables="{",".join(names)}"/>\n</scenario>\n'
+    )
+
+
+def cancelled() -> str:
+    """Ringing for ever, and what follows a CANCEL, at the labels *forever* and *cancelled*."""
+    return (
+        '  <label id="forever"/>\n  <recv request="CANCEL" timeout="3600000"/>\n'
+        '  <label id="cancelled"/>\n'
+        + response("200 OK")
+        + response("487 Request Terminated", cseq="CSeq: [$cseq] INVITE")
+        + '  <recv request="ACK" next="end"><action>'
+        + log("CANCELLED")
+        + "</action></recv>\n"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 from uuid import uuid4
 
 import orjson
@@ -37,6 +38,19 @@ async def test_a_subscriber_beside_the_owner_has_it_before_post_returns(rig: Rig
     near = await rig.here.feed.subscribe(TOPIC, Seq(3, 1))
     owner.post(TOPIC, "pop", {"i": 2})
     assert [m.type for m in near.take()] == ["pop"]
+
+
+def test_a_message_that_is_kept_takes_hardly_more_than_its_text() -> None:
+    owner = Feed(CLOCK).own(uuid4(), 1)
+    owner.post(TOPIC, "state", {"i": 0})
+    tracemalloc.start()
+    try:
+        for i in range(KEPT // 2):
+            owner.post(TOPIC, "state", {"i": i})
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken / (KEPT // 2) < 1024  # bytes; orjson's own block is 4096
 
 
 @pytest.mark.parametrize("seen", [1, 2, 150, 299, 300])

@@ -213,6 +213,15 @@ def test_a_new_campaign_starts_from_its_site_where_that_is_the_safe_side() -> No
     assert first(0.65, site=True) > usual + 0.1
 
 
+def test_a_site_that_rings_long_makes_no_burst_where_calls_may_ring_for_seconds() -> None:
+    def first(*, site: bool) -> float:
+        others = [calls(800, 0.65, slot=i, seed=i) for i in range(6)]
+        engine = learnt(*others, site=site)
+        return share_now(engine, slot=np.array([6]), ring_timeout=np.array([7.0]))
+
+    assert first(site=True) >= first(site=False) > 0.3
+
+
 # -- hours
 
 
